@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test lint bench bench-anomalies bench-nab soak fuzz
+.PHONY: help setup run check test lint bench bench-anomalies bench-nab openadr soak fuzz
 
 # rustup's folder is not on the PATH of a shell that is older than its installation.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -22,13 +22,18 @@ POOL_KILLS ?= 200
 PAY_KILLS ?= 50
 RETURNS ?= 200
 REGISTRY_KILLS ?= 50
-REGISTRY_CHANGES ?= 2000
+REGISTRY_CHANGES ?= 20000
 PIPELINE_KILLS ?= 50
 VIOLATION_KILLS ?= 20
+FORWARD_KILLS ?= 60
+WEEK_HOURS ?= 168
+WEEK_MACHINES ?= 300
 PAY_CRASHES ?= 10400
 CASES ?= 20
 SEEDS ?= 100000
 SITE_SEQUENCES ?= 1000000
+SITE_SIMULATED_EVENTS ?= 1000
+OPENLEADR ?= 0.2.8
 FUZZ_S ?= 60
 ARGS ?=
 TRIALS ?= 150
@@ -109,29 +114,40 @@ bench-nab: ## a score for each row of NAB=FOLDER, a clone of the Numenta Anomaly
 	    python3 run.py -d headframe --optimize --score --normalize --skipConfirmation
 	fi
 
-soak: ## the kill tests with KILLS=1000, POOL_KILLS=200 and PAY_KILLS=50 instead of 6, 5, 2, RETURNS=200 instead of 7, REGISTRY_KILLS=50 of REGISTRY_CHANGES=2000 each instead of 3 of 40, PIPELINE_KILLS=50 instead of 4, VIOLATION_KILLS=20 instead of 3, and more cases of the slow simulations
+openadr: ## the site controller at the OpenADR 3 server of OpenLEADR, over a PostgreSQL of its own; the first time builds that server
+	@deploy/setup.sh test
+	[ -x .parts/openleadr/bin/openleadr-vtn ] || cargo install openleadr-vtn@$(OPENLEADR) --debug --features internal-oauth --root .parts/openleadr
+	$(LINTED) cargo build --bin headframe
+	sources=$${CARGO_HOME:-$$HOME/.cargo}/registry/src
+	python3 tests/clients/openadr_vtn.py target/debug/headframe .parts/openleadr/bin/openleadr-vtn $$sources/*/openleadr-vtn-$(OPENLEADR)
+
+soak: ## the kill tests with KILLS=1000, POOL_KILLS=200 and PAY_KILLS=50 instead of 6, 5, 2, RETURNS=200 instead of 7, REGISTRY_KILLS=50 of REGISTRY_CHANGES=20000 operations each instead of 3 of 300, PIPELINE_KILLS=50 instead of 4, VIOLATION_KILLS=20 instead of 3, FORWARD_KILLS=60 instead of 6, a simulated mine of WEEK_MACHINES=300 for WEEK_HOURS=168 instead of 6 for 8, and more cases of the slow simulations
 	@deploy/setup.sh test
 	export HEADFRAME_KILLS=$(KILLS) HEADFRAME_POOL_KILLS=$(POOL_KILLS) HEADFRAME_PAY_KILLS=$(PAY_KILLS)
-	export HEADFRAME_REGISTRY_KILLS=$(REGISTRY_KILLS) HEADFRAME_REGISTRY_CHANGES=$(REGISTRY_CHANGES)
-	export HEADFRAME_PIPELINE_KILLS=$(PIPELINE_KILLS) HEADFRAME_VIOLATION_KILLS=$(VIOLATION_KILLS)
+	export HEADFRAME_REGISTRY_KILLS=$(REGISTRY_KILLS) HEADFRAME_REGISTRY_CHANGES=$(REGISTRY_CHANGES) HEADFRAME_REGISTRY_IDS=150 HEADFRAME_REGISTRY_FLIPS=12
+	export HEADFRAME_PIPELINE_KILLS=$(PIPELINE_KILLS) HEADFRAME_VIOLATION_KILLS=$(VIOLATION_KILLS) HEADFRAME_FORWARD_KILLS=$(FORWARD_KILLS)
+	export HEADFRAME_WEEK_HOURS=$(WEEK_HOURS) HEADFRAME_WEEK_MACHINES=$(WEEK_MACHINES) HEADFRAME_WEEK_PATIENCE_S=3600
 	export HEADFRAME_PAY_CRASHES=$(PAY_CRASHES) HEADFRAME_CASES=$(CASES) HEADFRAME_LIVE_RETURNS=$(RETURNS)
 	tests="crashes_at_every_await pieces_add_up_to_the_whole brute_force_for_any_split numbers_group_as_names_do any_split_gives_the_same_answer"
 	$(LINTED) cargo test -p headframe-pipelines -p headframe-query-engine --test it -- $$tests is_the_same_for_any_split are_the_same_for_any_split
-	SITE_SEQUENCES=$(SITE_SEQUENCES) $(LINTED) cargo test -p headframe-site --test it -- properties --nocapture
-	COOPMINE_SEEDS=$(SEEDS) $(LINTED) cargo test -p headframe-coopmine --test it -- no_overlap_nothing_wrong_upstream
+	export SITE_SEQUENCES=$(SITE_SEQUENCES) SITE_SIMULATED_EVENTS=$(SITE_SIMULATED_EVENTS)
+	$(LINTED) cargo test -p headframe-site --test it -- properties thousand_events --nocapture
+	COOPMINE_SEEDS=$(SEEDS) $(LINTED) cargo test -p headframe-coopmine --test it -- no_overlap_nothing_wrong_upstream at_no_moment_two_coordinators_act
 	tests="kill::kill_loses_nothing_and_doubles_nothing kill_pool::a_kill_costs_no_share_that_a_miner_was_told_is_ok"
 	tests="$$tests kill_payments::kill_of_the_payer_pays_nothing_twice_and_loses_nothing"
 	tests="$$tests live::subscriber_that_returns_over_kills_has_each_row_once"
 	tests="$$tests kill_registry::kill_of_any_process_leaves_stream_bucket_table_and_answers_the_same"
 	tests="$$tests kill_violations::kill_of_any_process_loses_and_doubles_no_transition"
 	tests="$$tests kill_user_pipelines::kill_leaves_each_window_and_each_row_once_and_right"
+	tests="$$tests forward::rows_of_a_site_are_at_its_office_once_over_kills_of_both"
+	tests="$$tests simulated_week::a_mines_tables_say_what_its_script_of_faults_predicts"
 	$(LINTED) cargo test --test it -- --exact $$tests --test-threads 1 --nocapture | tee target/soak.txt
-	grep -q ' 7 passed' target/soak.txt
+	grep -q ' 9 passed' target/soak.txt
 	echo "==> the reports are kept in target/kill-report.txt and target/pool-kill-report.txt"
 
 fuzz: ## every fuzz target for FUZZ_S=60 seconds
 	@deploy/setup.sh fuzz
-	for folder in stratum query/front; do
+	for folder in stratum query/front ingest; do
 	    cp Cargo.lock $$folder/fuzz/Cargo.lock
 	    for entry in $$folder/fuzz/src/bin/*.rs; do
 	        name=$$(basename $$entry .rs)

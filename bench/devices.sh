@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Five thousand simulated devices, polled every ten seconds: CPU of the poller, rows a second, and how many devices are fresh.
+# Five thousand simulated devices of one kind or several, polled every ten seconds: CPU of the poller, rows a second, and how many devices are fresh.
 # The simulator runs on the same machine, so that its own work is in the way, too.
 #
-# usage: bench/devices.sh [devices] [seconds]
+# usage: bench/devices.sh [devices] [seconds] ["kinds"], such as "shelly2 modbus apc_pdu raritan_pdu mqtt_tasmota"
 # The binary is target/release/headframe or $HEADFRAME. The report is printed and kept in target/devices-report.txt. Exit code 1 when a
 # device is not fresh at the end.
 set -euo pipefail
@@ -10,6 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 binary=${HEADFRAME:-target/release/headframe}
 devices=${1:-5000}
 seconds=${2:-120}
+read -ra kinds <<< "${3:-shelly2}"
 [ -x "$binary" ] || { echo "devices: $binary is missing; run 'cargo build --release -p headframe'" >&2; exit 1; }
 mkdir -p target
 # A listener each, and connections.
@@ -24,7 +25,7 @@ finish() {
 trap finish EXIT
 {
     printf 'seed = 1\nsite = "north"\nstep_s = 10.0\ninterval_s = 10.0\n'
-    for ((n = 1; n <= devices; n++)); do printf '[[devices]]\nkind = "shelly2"\nname = "plug-%d"\n' "$n"; done
+    for ((n = 1; n <= devices; n++)); do printf '[[devices]]\nkind = "%s"\nname = "plug-%d"\n' "${kinds[n % ${#kinds[@]}]}" "$n"; done
 } > "$folder/scenario.toml"
 "$binary" sim --scenario "$folder/scenario.toml" --config-file "$folder/sim.toml" 2> "$folder/sim.log" &
 children+=($!)
@@ -44,7 +45,7 @@ more=$(sql 'SELECT count(*) FROM energy')
 fresh=$(sql "SELECT count(*) FROM (SELECT source, max(event_time) AS t FROM source_health GROUP BY source) l JOIN source_health h ON h.source = l.source AND h.event_time = l.t WHERE h.state = 'fresh'")
 lag=$(sql "SELECT max(unix) FROM (SELECT date_part('epoch', now() - max(event_time)) AS unix FROM energy GROUP BY meter)")
 {
-    echo "devices $devices, polled every 10 s for $seconds s, all roles in one process"
+    echo "devices $devices (${kinds[*]}), polled every 10 s for $seconds s, all roles in one process"
     echo "rows of energy a second: $(awk -v a="$rows" -v b="$more" -v s="$seconds" 'BEGIN { printf "%.1f", (b - a) / s }')"
     echo "CPU of headframe up: $(awk -v a="$before" -v b="$after" -v s="$seconds" -v h="$(getconf CLK_TCK)" 'BEGIN { printf "%.1f %% of one core", 100 * (b - a) / h / s }')"
     echo "age of the oldest newest reading: $lag s"

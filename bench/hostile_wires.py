@@ -19,10 +19,11 @@ def sql_of(name):
 
 
 class PostgresClient:
-    """One session after another: what breaks is opened anew with the next statement."""
+    """One session after another: what breaks is opened anew with the next statement. Every other statement goes by the extended protocol, as
+    drivers send them: Parse, Bind with binary results, Describe, Execute."""
 
     def __init__(self, address, timeout_s=90):
-        self.address, self.timeout_s, self.stream = address, timeout_s, None
+        self.address, self.timeout_s, self.stream, self.extended = address, timeout_s, None, False
 
     def send(self, name):
         """A code, and after how many seconds."""
@@ -30,7 +31,8 @@ class PostgresClient:
         try:
             if self.stream is None:
                 self.open()
-            self.write(b"Q", sql_of(name).encode() + b"\0")
+            self.extended = not self.extended
+            self.ask(sql_of(name).encode() + b"\0", self.extended)
             code = self.answer()
         except TimeoutError:
             code = "no answer"
@@ -54,6 +56,14 @@ class PostgresClient:
         if self.stream is not None:
             self.stream.close()
         self.stream = None
+
+    def ask(self, sql, extended):
+        if not extended:
+            return self.write(b"Q", sql)
+        # Unnamed statement and portal, no types of parameters, all columns binary, all rows.
+        messages = ((b"P", b"\0" + sql + b"\0\0"), (b"B", b"\0\0" + struct.pack(">HHHH", 0, 0, 1, 1)), (b"D", b"P\0"), (b"E", b"\0" + struct.pack(">I", 0)), (b"S", b""))
+        self.stream.write(b"".join(kind + struct.pack(">I", len(body) + 4) + body for kind, body in messages))
+        self.stream.flush()
 
     def write(self, kind, body):
         self.stream.write(kind + struct.pack(">I", len(body) + 4) + body)

@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 deny() { .parts/bin/cargo-deny --config deploy/deny.toml "$@"; }
 
+# Also the crates of other systems, which no build here brings: their licences are checked as well.
+cargo fetch --locked --quiet
 deny --offline check --hide-inclusion-graph licenses bans sources
 
 if timeout 120 .parts/bin/cargo-deny --config deploy/deny.toml fetch db >target/deny-fetch.log 2>&1; then

@@ -4,7 +4,8 @@
 #   deploy/setup.sh run     what `make run` needs: cmake, g++, monerod, nats-server
 #   deploy/setup.sh lint    the same, clippy and rustfmt, and cargo-deny
 #   deploy/setup.sh test    what run needs, clippy and rustfmt, the Python readers of the tests, and the clients that
-#                           they speak to a server with: PostgreSQL's, psql, drivers of Python, Node, Java, Perl, Ruby and PHP
+#                           they speak to a server with: PostgreSQL's, psql, drivers of Python, Node, Java, Perl, Ruby and PHP;
+#                           and Prometheus
 #   deploy/setup.sh bench   what test needs, and Pathway to compare with
 #   deploy/setup.sh fuzz    what run needs, and cargo-fuzz
 #
@@ -47,6 +48,7 @@ main() {
             need_python_packages "$level"
             need_python_clients
             need_node_clients
+            need_prometheus
             ;;
     esac
     say "setup: everything '$level' needs is here"
@@ -102,8 +104,12 @@ need_debian_packages() {
         has chromium || missing+=(chromium)
         has node || missing+=(nodejs)
         has npm || missing+=(npm)
-        # 1 MB: the daemon that the site controller's SNMP is tried on; it listens on loopback only, if at all.
+        # 1 MB each: the daemon that SNMP is tried on, and the broker that MQTT is; they listen on loopback only, if at all.
         [ -x /usr/sbin/snmpd ] || missing+=(snmpd)
+        # 9 MB: what reads the reports of the site controller.
+        has pdftotext || missing+=(poppler-utils)
+        has qpdf || missing+=(qpdf)
+        [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto)
     fi
     [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
 }
@@ -120,10 +126,14 @@ apt_install() {
     say "installing Debian packages: $*"
     has apt-get || die "this is no Debian; install by your own means: $*"
     [ "$(id -u)" -eq 0 ] || has sudo || die "there is no sudo here; as root, run: apt-get install $*"
-    # A fresh machine has no package lists, and an old one has lists that name packages long replaced.
-    as_root apt-get -q -o DPkg::Lock::Timeout=300 update || say "apt-get update failed; trying with the lists at hand"
+    apt_update
     as_root apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" \
         || die "apt-get could not install: $*"
+}
+
+# A fresh machine has no package lists, and an old one has lists that name packages long replaced.
+apt_update() {
+    as_root apt-get -q -o DPkg::Lock::Timeout=300 update || say "apt-get update failed; trying with the lists at hand"
 }
 
 as_root() {
@@ -134,6 +144,28 @@ as_root() {
         sudo env DEBIAN_FRONTEND=noninteractive "$@" 9>&-
     fi
 }
+
+# Prometheus and promtool out of Debian's package, 19 MB: to install it would start a service on port 9090.
+need_prometheus() {
+    [ -x "$PARTS/bin/prometheus" ] && [ -x "$PARTS/bin/promtool" ] && return 0
+    has prometheus && has promtool && return 0
+    has apt-get || die "this is no Debian; install by your own means: prometheus and promtool"
+    say "unpacking Debian's prometheus into $PARTS/bin"
+    local work name
+    work="$(mktemp -d "$PARTS/prometheus.XXXXXX")"
+    download_deb prometheus "$work" || { apt_update; download_deb prometheus "$work"; } \
+        || { rm -rf "$work"; die "apt-get could not download: prometheus"; }
+    dpkg-deb -x "$work"/prometheus_*.deb "$work" && "$work/usr/bin/prometheus" --version >/dev/null 2>&1 \
+        || { rm -rf "$work"; die "the downloaded prometheus does not run here; install one that does"; }
+    mkdir -p "$PARTS/bin"
+    for name in prometheus promtool; do
+        mv -f "$work/usr/bin/$name" "$PARTS/bin/$name"
+    done
+    rm -rf "$work"
+}
+
+# Root's downloads need not be made by another user, who cannot write into the folder.
+download_deb() { (cd "$2" && apt-get -q -o APT::Sandbox::User=root download "$1" 9>&-); }
 
 # --- Python: a venv of our own, so that the system's Python stays as it is ------------------------------
 
@@ -166,13 +198,15 @@ need_python_packages() {
 # Drivers that tests speak to a running server with. They have a venv of their own, since they pin what the readers
 # and the peers of `make bench` pin otherwise.
 need_python_clients() {
-    local want=deploy/requirements-clients.txt done="$PARTS/clients/installed.txt"
-    [ -x "$PARTS/clients/bin/python" ] && cmp -s "$want" "$done" && return 0
+    local want=deploy/requirements-clients.txt source=deploy/requirements-nkeys.txt done="$PARTS/clients/installed.txt"
+    [ -x "$PARTS/clients/bin/python" ] && cat "$want" "$source" | cmp -s - "$done" && return 0
     need_venv clients
     say "installing the Python packages of $want into $PARTS/clients"
     "$PARTS/clients/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
         --require-hashes -r "$want" || die "pip could not install $want into $PARTS/clients"
-    cp "$want" "$done"
+    "$PARTS/clients/bin/python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps \
+        --require-hashes -r "$source" || die "pip could not install $source into $PARTS/clients"
+    cat "$want" "$source" >"$done"
 }
 
 # node-postgres and axe-core, which looks for what keeps people out of a page, by the lock file that pins their bytes.

@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use headframe_coopmine::config::CoordinatorConfig;
 use headframe_ingest::source::{SourceConfig, SourcesConfig};
-use headframe_ingest::{HttpIngestConfig, NatsConfig, PublisherConfig, StreamSettings};
+use headframe_ingest::{
+    ForwardConfig, HttpIngestConfig, NatsConfig, PublisherConfig, StreamSettings,
+};
 use headframe_pipelines::anomaly::AnomalyConfig;
 use headframe_pipelines::{PaymentConfig, PipelineConfig, UserPipelineConfig};
 use headframe_query_front::{AccessConfig, PostgresConfig, QueryConfig};
@@ -22,6 +24,7 @@ mod access;
 mod anomalies;
 mod chain_defaults;
 mod coopmine;
+mod forward;
 mod ingest;
 mod lake;
 mod layers;
@@ -40,6 +43,7 @@ mod streams;
 mod user_pipelines;
 
 use lake::LakeConfig;
+pub use layers::ignored_variables;
 pub use maintenance::MaintenanceSection;
 pub use payouts::PayoutsSection;
 use section::{ConfigFault, Section, SectionEntry};
@@ -67,6 +71,8 @@ pub enum Role {
     Coopmine,
     /// Polling of devices.
     Sources,
+    /// Rows of a site, sent on to its office.
+    Forward,
 }
 
 impl Role {
@@ -138,6 +144,7 @@ sections! {
     access: AccessConfig,
     ingest: HttpIngestConfig,
     sources: SourcesConfig,
+    forward: ForwardConfig,
     stratum: StratumConfig,
     coopmine: CoordinatorConfig,
     payouts: PayoutsSection,
@@ -229,8 +236,12 @@ impl Config {
 
     /// Whether a role of this process reads or writes tables.
     pub fn needs_tables(&self) -> bool {
-        let works_without =
-            |role: &Role| matches!(role, Role::Stratum | Role::Coopmine | Role::Sources);
+        let works_without = |role: &Role| {
+            matches!(
+                role,
+                Role::Stratum | Role::Coopmine | Role::Sources | Role::Forward
+            )
+        };
         !self.roles.iter().all(works_without)
     }
 

@@ -1,13 +1,13 @@
 //! `headframe demo`: the whole way of a share on real parts, with one status line and a report at
 //! the end.
 
-use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use headframe_stratum::miner::{Miner, MinerConfig, MinerHandle};
+use headframe_ingest::ManagedServer;
+use headframe_stratum::miner::{Miner, MinerConfig};
 use headframe_stratum::randomx::plan::ModeSetting;
 use tokio_util::sync::CancellationToken;
 
@@ -15,15 +15,20 @@ use crate::config::{Config, Role};
 use crate::service::{RunningPool, Service, stop_signal};
 
 mod child;
+mod coop;
 mod difficulty;
 mod monerod;
 mod progress;
+mod site;
 mod stages;
+mod status;
 mod wallets;
 
+use coop::CoopPlan;
 use monerod::Monerod;
+use site::DemoSite;
 use stages::Counts;
-use wallets::{DemoWallet, write_private};
+use wallets::{DemoWallet, made_up_token};
 
 /// Some shares for each block, and no more a second than the eye can follow.
 const SHARES_A_BLOCK: u64 = 3;
@@ -42,6 +47,10 @@ pub struct DemoOptions {
     pub listen: SocketAddr,
     /// Where miners connect.
     pub stratum: SocketAddr,
+    /// Where the controller of the simulated mine has its pages.
+    pub site: SocketAddr,
+    /// Whether that mine is curtailed once a minute.
+    pub curtails: bool,
     /// Hashes a block costs; what suits this machine when `None`.
     pub difficulty: Option<u64>,
 }
@@ -64,6 +73,9 @@ const PAY_INTERVAL_S: u64 = 5;
 struct Running {
     chain: Chain,
     service: Service,
+    site: DemoSite,
+    /// The cluster that the mine's controller stops and starts, where it is curtailed.
+    coop: Option<CoopPlan>,
     /// What the folder held of each stage before.
     before: Counts,
 }
@@ -123,8 +135,8 @@ impl Chain {
 pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     println!(
-        "starting monerod (regtest), two wallets, nats-server, pool, pipelines, payer and SQL in \
-         {}",
+        "starting monerod (regtest), two wallets, nats-server, pool, pipelines, payer, SQL and a \
+         simulated mine in {}",
         options.data.display()
     );
     let running = tokio::select! {
@@ -134,6 +146,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let shown = Box::pin(show(&options, &running, started)).await;
     println!("\nstopping: the pipelines commit what they hold; another Ctrl-C ends at once");
     let stop = async {
+        running.site.stop().await;
         running.service.stop().await;
         running.chain.stop().await;
     };
@@ -160,18 +173,14 @@ fn shares_table(options: &DemoOptions) -> String {
 }
 
 async fn start(options: &DemoOptions) -> anyhow::Result<Running> {
+    site::stop_controller_left_behind(&options.data.join("site")).await;
     let chain = Chain::start(options).await?;
-    let begun = async {
-        let config = configuration(options, &chain)?;
-        let service = Box::pin(Service::start(config)).await?;
-        wait_for_pool(&service).await?;
-        let before = Counts::query(service.http).await?;
-        anyhow::Ok((service, before))
-    };
-    match Box::pin(begun).await {
-        Ok((service, before)) => Ok(Running {
+    match Box::pin(start_service(options, &chain)).await {
+        Ok((service, site, coop, before)) => Ok(Running {
             chain,
             service,
+            site,
+            coop,
             before,
         }),
         Err(error) => {
@@ -181,12 +190,35 @@ async fn start(options: &DemoOptions) -> anyhow::Result<Running> {
     }
 }
 
+/// The pool with everything behind it, and the mine beside it.
+async fn start_service(
+    options: &DemoOptions,
+    chain: &Chain,
+) -> anyhow::Result<(Service, DemoSite, Option<CoopPlan>, Counts)> {
+    let coop = match options.curtails {
+        true => Some(CoopPlan::new(&options.data.join("coop.token"))?),
+        false => None,
+    };
+    let mut config = configuration(options, chain)?;
+    if let Some(coop) = &coop {
+        let login = format!("{}.coop", chain.miner.address);
+        coop.add_coordinator(&mut config, options.stratum, login);
+    }
+    let service = Box::pin(Service::start(config)).await?;
+    wait_for_pool(&service).await?;
+    let before = Counts::query(service.http).await?;
+    let token = std::fs::read_to_string(operator_token_file(options)?)?;
+    site::register(service.http, token.trim(), options.site).await?;
+    let nats = ManagedServer::client_config_of(&options.data.canonicalize()?.join("nats"))?;
+    let folder = options.data.join("site");
+    let site = DemoSite::start(&folder, options.site, nats, coop.as_ref()).await?;
+    Ok((service, site, coop, before))
+}
+
 /// The token of orders about payments, made up at the first start.
 fn operator_token_file(options: &DemoOptions) -> anyhow::Result<PathBuf> {
     let file = options.data.join("operator.token");
-    if !file.exists() {
-        write_private(&file, &format!("{:032x}\n", rand::random::<u128>()))?;
-    }
+    made_up_token(&file)?;
     Ok(file)
 }
 
@@ -269,7 +301,12 @@ async fn show(options: &DemoOptions, running: &Running, started: Instant) -> any
     let miner = miner.with_nice(MINER_NICE);
     let stop = CancellationToken::new();
     let mining = tokio::spawn(miner.run(stop.clone()));
+    let coop = running.coop.as_ref();
+    let coop = coop
+        .map(|coop| coop.start_worker(stop.clone()))
+        .transpose()?;
     print_hints(options, http, pool, &miner_wallet.address);
+    print_site_hints(running, http);
     running.service.offer_first_admin().await;
     let end = async {
         match options.length {
@@ -280,11 +317,15 @@ async fn show(options: &DemoOptions, running: &Running, started: Instant) -> any
     tokio::select! {
         () = end => {}
         _ = stop_signal() => {}
-        () = status_lines(http, stats, &handle) => {}
+        () = status::print_lines(running, stats, &handle) => {}
+        () = curtailments(options, &running.site) => {}
     }
     stop.cancel();
     // A miner that panicked has nothing to hand over; its missing rows tell.
     let _ = mining.await;
+    if let Some(coop) = coop {
+        let _ = coop.await;
+    }
     let after = Counts::settled(http).await?;
     println!(
         "\nafter {} s{:>36}{:>12}",
@@ -340,50 +381,27 @@ fn print_hints(options: &DemoOptions, http: SocketAddr, pool: &RunningPool, mine
     println!("  curl http://{http}/ready");
 }
 
-async fn status_lines(
-    http: SocketAddr,
-    stats: &headframe_stratum::StatsHandle,
-    miner: &MinerHandle,
-) {
-    let mut before = (Instant::now(), miner.stats().hashes);
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let pool = stats.snapshot();
-        let hashes = miner.stats().hashes;
-        let rate = (hashes - before.1) as f64 / before.0.elapsed().as_secs_f64();
-        before = (Instant::now(), hashes);
-        let sent_at = Instant::now();
-        let sql = match stages::shares(http).await {
-            Ok((rows, why)) => {
-                let fresh = why.map_or_else(
-                    || "all that JetStream has".to_owned(),
-                    |why| format!("incomplete: {why}"),
-                );
-                format!(
-                    "{rows} rows in SQL, {fresh}, in {} ms",
-                    sent_at.elapsed().as_millis()
-                )
-            }
-            Err(error) => format!("no answer in SQL: {error:#}"),
-        };
-        let waits_for = match pool.unready {
-            Some(why) => why,
-            None => match progress::next_step(http, pool.height).await {
-                Ok(step) => step,
-                Err(error) => format!("no answer in SQL: {error:#}"),
-            },
-        };
-        let line = format!(
-            "height {} · shares {} · blocks {} · {rate:.0} H/s · {sql} · {waits_for}",
-            pool.height, pool.accepted, pool.blocks_accepted,
+/// What to look at of the mine.
+fn print_site_hints(running: &Running, http: SocketAddr) {
+    println!("a simulated mine of 12 machines, and what its controller does and why:");
+    println!("  http://{http}/mine");
+    println!("  {}/", running.site.url);
+    if let Some(coop) = &running.coop {
+        println!(
+            "a CoopMine worker, which stops and starts with the mine, in its cluster and in SQL:"
         );
-        let mut out = std::io::stdout();
-        // A closed pipe must not end the demo.
-        let _ = if out.is_terminal() {
-            write!(out, "\r\x1b[K{line}")
-        } else {
-            writeln!(out, "{line}")
-        };
-        let _ = out.flush();
+        println!("  {}/", coop.url());
+        println!(
+            "  SELECT event_time, hashrate_hs FROM hashrate WHERE worker = '{}' ORDER BY 1 DESC",
+            coop::WORKER
+        );
+    }
+}
+
+/// What the mine's utility wants, until it is dropped.
+async fn curtailments(options: &DemoOptions, site: &DemoSite) {
+    match options.curtails {
+        true => site.curtail_every_minute().await,
+        false => std::future::pending().await,
     }
 }

@@ -23,6 +23,7 @@ mod descriptors;
 mod faults;
 mod first_admin;
 mod follower;
+mod forward;
 pub mod host_usage;
 mod http;
 mod local_stream;
@@ -30,6 +31,7 @@ mod metrics;
 mod nats_server;
 mod payer;
 mod payment_service;
+mod photos;
 mod pool_chain;
 mod pool_terms;
 mod probes;
@@ -174,20 +176,17 @@ impl Service {
             services.engines =
                 Some(service.start_engines(&components, sources, &mut services.ready)?);
         }
-        let mut query = components.config.query.clone();
-        let miners = pool
-            .as_ref()
-            .map_or(0, |_| components.config.stratum.max_sessions);
-        query.max_connections = descriptors::http_connections(query.max_connections, miners);
-        let bound = Server::bind(query, services).await?;
+        service.spawn_forwarders(&components, &mut services)?;
+        let bound = Server::bind(http::query_config(&components), services).await?;
         service.http = bound.address();
         service.http_url = bound.url();
         service.spawn_workers(&components)?;
+        let accounts = bound.process_accounts();
         service.spawn_http(bound);
         if let Some((bound, spooler)) = pool {
             service.spawn_pool(bound, spooler);
         }
-        service.spawn_coordinator(coordinator);
+        service.spawn_coordinator(coordinator, accounts);
         Ok(service)
     }
 

@@ -1,4 +1,5 @@
-//! Load generators: made-up shares for a stream, and scripted miners for a pool.
+//! Load generators: made-up shares for a stream, scripted miners for a pool, and workers for a
+//! CoopMine coordinator.
 //!
 //! They are a package of their own, because they measure the product and are no part of it: neither
 //! `cargo build` nor `make run` builds them, `make bench` and the tests do.
@@ -6,6 +7,7 @@
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
+pub mod coop;
 pub mod shares;
 pub mod stratum;
 
@@ -27,6 +29,9 @@ pub enum Load {
     /// Connect many scripted miners to a pool and measure logins, jobs, answers and the pool's
     /// memory.
     Stratum(stratum::StratumLoad),
+    /// Connect many workers that hash nothing to a CoopMine coordinator whose pool this is, and
+    /// measure jobs, memory and how fast shares are verified.
+    Coop(coop::CoopLoad),
 }
 
 impl Load {
@@ -35,6 +40,7 @@ impl Load {
         match self {
             Self::Shares(load) => shares::run(load).await,
             Self::Stratum(load) => stratum::run(load).await,
+            Self::Coop(load) => coop::run(load).await,
         }
     }
 }

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 mod blocks;
 mod burst;
 mod hashing;
-mod measurements;
-mod process;
+pub(crate) mod measurements;
+pub(crate) mod process;
 mod scripted_miner;
 
 use hashing::HashingThreads;

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use headframe_stratum::miner::client::ShareToSend;
 use headframe_stratum::miner::pool_message::PoolJob;
 
-use crate::lease::{Lease, LeaseTerms, SearchSpace};
+use crate::lease::{Demand, Lease, LeaseTerms, SearchSpace};
 use extranonce::LeasedJobs;
 use fact::{ClusterFact, WorkerEvent};
 use hashrate_history::HashrateHistory;
-use share::{PendingShare, ShareRecord};
+use pending_share::PendingShare;
+use share::ShareRecord;
 use upstream_credit::UpstreamCredit;
 use worker::Worker;
 
@@ -23,6 +24,8 @@ mod extranonce;
 pub mod fact;
 pub mod hashrate_history;
 mod heartbeat;
+mod leases;
+mod pending_share;
 mod reputation;
 mod share;
 pub mod snapshot;
@@ -34,8 +37,9 @@ pub mod worker_view;
 
 pub use command::{CommandKind, CommandState, WorkerCommand};
 pub use heartbeat::Heartbeat;
+pub use pending_share::ShareClaim;
 pub use reputation::Reputation;
-pub use share::{ShareClaim, ShareRefusal};
+pub use share::ShareRefusal;
 pub use verdict::Verdict;
 pub use worker::{
     PROTOCOL_VERSION, Registration, RegistrationRefusal, UnknownSession, is_worker_name,
@@ -47,9 +51,6 @@ pub type Hash = [u8; 32];
 /// Spaces and jobs that are remembered; an upstream that goes back to an older blob gets no nonce
 /// twice as long as it is.
 const RECENT: usize = 8;
-/// Between two requests for another job at least: a worker that says it has searched everything
-/// does not have the whole cluster log in again and again.
-const REFRESH_EVERY_MS: u64 = 30_000;
 /// Shares whose end is not known yet.
 const MAX_PENDING: usize = 1_024;
 
@@ -209,6 +210,10 @@ pub struct Cluster {
     numbers: u64,
     refresh_wanted: Option<u64>,
     refreshed_ms: Option<u64>,
+    /// Since when another job is due.
+    refresh_due_ms: Option<u64>,
+    /// Who shares the nonces of the common job, and when that was summed up.
+    demand: Option<(u64, Demand)>,
     /// What happened, until somebody takes it.
     facts: VecDeque<ClusterFact>,
 }
@@ -235,6 +240,8 @@ impl Cluster {
             numbers: first,
             refresh_wanted: None,
             refreshed_ms: None,
+            refresh_due_ms: None,
+            demand: None,
             facts: VecDeque::new(),
         }
     }
@@ -260,6 +267,8 @@ impl Cluster {
             self.jobs.pop_front();
         }
         self.refresh_wanted = None;
+        self.refresh_due_ms = None;
+        self.demand = None;
         if let Some(active) = self.jobs.back() {
             for worker in self.workers.values_mut() {
                 worker.set_local_target(active, self.policy.local_share_s, now_ms);
@@ -278,7 +287,8 @@ impl Cluster {
         actions
     }
 
-    /// The upstream's connection is gone, and with it the answers to these shares.
+    /// The upstream's connection is gone, and with it the answers to these shares. Others may still
+    /// be answered, until [`Cluster::unanswered`] tells that they are not.
     pub fn upstream_lost(&mut self, unanswered: &[u64], now_ms: u64) {
         if self.upstream.take().is_some() {
             self.lost_at_ms = now_ms;
@@ -294,6 +304,7 @@ impl Cluster {
     pub fn tick(&mut self, now_ms: u64) -> Vec<Action> {
         self.sample_hashrates(now_ms);
         let mut actions = Vec::new();
+        self.refresh_if_due(now_ms, &mut actions);
         let is_dead = self.upstream.is_none()
             && now_ms.saturating_sub(self.lost_at_ms) >= self.policy.outage_ms;
         if is_dead && !self.jobs.is_empty() {
@@ -317,6 +328,9 @@ impl Cluster {
             }
         }
         for (name, event) in events {
+            if event == WorkerEvent::Silent {
+                self.verify_shutdown(&name, false);
+            }
             self.note_worker(&name, event, now_ms);
         }
         let released: Vec<Arc<str>> = actions.iter().filter_map(Action::worker).collect();
@@ -354,6 +368,9 @@ impl Cluster {
                 command,
             );
         }
+        if !worker.can_hash(&active.job) {
+            return idle("this worker cannot hash the algorithm of the job", command);
+        }
         let leases = self.leases_of(active.space, name);
         if leases.is_empty() {
             return idle(
@@ -362,8 +379,10 @@ impl Cluster {
             );
         }
         let mut job = active.job.clone();
+        // A job of its own has all bytes, and a last byte that is leased is not zero.
         let byte = leases.first().map(|lease| lease.start >> 24);
         if worker.registration.leases_by_last_byte
+            && byte > Some(0)
             && let Some(place) = job.blob.get_mut(job.nonce_offset + 3)
             && let Some(Ok(byte)) = byte.map(u8::try_from)
         {
@@ -391,69 +410,6 @@ impl Cluster {
     /// Whether the upstream is logged in.
     pub fn is_connected(&self) -> bool {
         self.upstream.is_some()
-    }
-
-    /// The leases of a worker in its present session that are not searched yet, the newest last.
-    fn leases_of(&self, space: u64, name: &str) -> Vec<Lease> {
-        let epochs = self.workers.get(name).map(|worker| &worker.epochs);
-        let (Some(epochs), Some(space)) = (epochs, self.space(space)) else {
-            return Vec::new();
-        };
-        let find = |epoch: &u64| {
-            let lease = space.nonces.lease(*epoch);
-            lease.filter(|lease| lease.left() > 0).cloned()
-        };
-        epochs.iter().filter_map(find).collect()
-    }
-
-    /// Gives a worker another lease of the job in hand when it has less than half of what it
-    /// should. True when it got one.
-    fn lease_if_short(&mut self, name: &Arc<str>, now_ms: u64, actions: &mut Vec<Action>) -> bool {
-        if let Some(has_another) = self.go_on_with_own(name, now_ms, actions) {
-            return has_another;
-        }
-        let Some(active) = self.jobs.back() else {
-            return false;
-        };
-        let (number, id) = (active.number, active.space);
-        let have: u64 = self.leases_of(id, name).iter().map(Lease::left).sum();
-        let Some(space) = self.spaces.iter_mut().find(|one| one.id == id) else {
-            return false;
-        };
-        let Some(worker) = self.workers.get_mut(name) else {
-            return false;
-        };
-        if !worker.online || worker.reputation.is_quarantined(now_ms) {
-            return false;
-        }
-        let left = space.nonces.left();
-        let wanted = self
-            .policy
-            .lease
-            .len(worker.rate_hs(now_ms), left, worker.wasted);
-        let has_byte = worker.registration.leases_by_last_byte && have > 0;
-        if have >= wanted / 2 && have > 0 || has_byte || worker.was_leased(id, now_ms) {
-            return false;
-        }
-        self.numbers += 1;
-        let granted = if worker.registration.leases_by_last_byte {
-            space.nonces.grant_byte(self.numbers, name)
-        } else {
-            space.nonces.grant(self.numbers, name, wanted)
-        };
-        if let Some(lease) = &granted {
-            worker.granted(lease.epoch, id, now_ms);
-        }
-        let is_recent = |at: u64| now_ms.saturating_sub(at) < REFRESH_EVERY_MS;
-        if space.nonces.left() < space.nonces.size() / 8
-            && self.refresh_wanted != Some(number)
-            && !self.refreshed_ms.is_some_and(is_recent)
-        {
-            self.refresh_wanted = Some(number);
-            self.refreshed_ms = Some(now_ms);
-            actions.push(Action::Refresh);
-        }
-        granted.is_some()
     }
 
     /// The space of a job's blob: a job that differs only in its name goes on where the one before

@@ -3,10 +3,8 @@
 //! The names are those of the programs this one replaces, in both their spellings where they
 //! differ; a key that is not known is an error.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use headframe_stratum::miner::endpoint::PoolEndpoint;
@@ -14,11 +12,15 @@ use headframe_stratum::randomx::plan::ModeSetting;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::cluster::is_worker_name;
+use crate::cluster::{ClusterPolicy, is_worker_name};
 use crate::facts::FactsSection;
 use crate::tls::TlsSection;
+pub use duration::DurationSetting;
+pub use listen::Listen;
 pub use standby::StandbySection;
 
+mod duration;
+mod listen;
 mod standby;
 
 /// A configuration that cannot be used.
@@ -65,6 +67,8 @@ pub struct CoordinatorConfig {
     pub job_timeout: DurationSetting,
     /// Threads that recompute shares.
     pub check_threads: usize,
+    /// Workers at most.
+    pub max_workers: usize,
 }
 
 /// The section `[cluster]`.
@@ -120,6 +124,8 @@ pub struct DashboardSection {
     /// What readers beyond this machine, and all who give commands, must show. It is never printed.
     #[serde(skip_serializing)]
     pub token: String,
+    /// Of older configurations; the pages are in the program, so that it has no effect.
+    pub static_dir: Option<PathBuf>,
 }
 
 /// A worker's configuration.
@@ -130,6 +136,8 @@ pub struct WorkerConfig {
     pub worker: WorkerSection,
     /// Whom we mine for.
     pub coordinator: CoordinatorSection,
+    /// The pool that is mined at without a coordinator.
+    pub pool: Option<PoolSection>,
     /// How.
     pub mining: MiningSection,
 }
@@ -166,6 +174,9 @@ pub struct MiningSection {
     pub mode: ModeSetting,
     /// By how much hashing threads are nicer than other programs, 0 to 19.
     pub nice: i32,
+    /// Keep each hashing thread to a core of its own, where there are as many threads as cores that
+    /// this process may use.
+    pub pin: bool,
     /// What one thread draws, so that a command in watts can be obeyed; 0 = not known.
     pub watts_per_thread: f64,
 }
@@ -183,6 +194,7 @@ impl Default for CoordinatorConfig {
             heartbeat_interval: DurationSetting(Duration::from_secs(30)),
             job_timeout: DurationSetting(Duration::from_secs(300)),
             check_threads: 1,
+            max_workers: ClusterPolicy::default().max_workers,
         }
     }
 }
@@ -221,6 +233,7 @@ impl Default for DashboardSection {
         Self {
             listen: Listen(SocketAddr::from(([127, 0, 0, 1], 8_080))),
             token: String::new(),
+            static_dir: None,
         }
     }
 }
@@ -241,6 +254,7 @@ impl Default for MiningSection {
             huge_pages: true,
             mode: ModeSetting::Auto,
             nice: 0,
+            pin: true,
             watts_per_thread: 0.0,
         }
     }
@@ -267,18 +281,7 @@ impl CoordinatorConfig {
             value: value.to_owned(),
             reason: reason.to_owned(),
         };
-        if self.pool.wallet.is_empty() {
-            let reason = "write whom the pool pays: --pool-wallet, or COOPMINE_POOL_WALLET";
-            return Err(wrong("pool.wallet", "", reason));
-        }
-        let addresses = std::iter::once(&self.pool.address).chain(&self.pool.fallbacks);
-        let pools: Result<Vec<PoolEndpoint>, ConfigError> = addresses
-            .map(|text| {
-                text.parse()
-                    .map_err(|reason: String| wrong("pool.address", text, &reason))
-            })
-            .collect();
-        let pools = pools?;
+        let pools = self.pool.endpoints()?;
         if !self.grpc.listen.0.ip().is_loopback() && !self.grpc.tls.enabled {
             let reason = "beyond this machine workers need mutual TLS: `coopmine certs` makes what \
                           it takes, then set grpc.tls.enabled = true";
@@ -301,11 +304,54 @@ impl CoordinatorConfig {
             let value = self.heartbeat_interval.to_string();
             return Err(wrong("heartbeat_interval", &value, reason));
         }
+        if self.max_workers == 0 {
+            return Err(wrong("max_workers", "0", "one is the least"));
+        }
         self.standby
             .validate(has_nats || self.facts.nats.is_some())?;
         let facts = self.facts.validate();
         facts.map_err(|(key, value, reason)| wrong(key, &value, &reason))?;
         Ok(pools)
+    }
+
+    /// What is to be said about a key that older configurations have, and that does nothing.
+    pub fn warning(&self) -> Option<String> {
+        let folder = self.dashboard.static_dir.as_ref()?;
+        Some(format!(
+            "dashboard.static_dir = {folder:?} has no effect: the dashboard's pages are in the \
+             program; remove the key"
+        ))
+    }
+}
+
+impl PoolSection {
+    /// The pools, the best first, if they can be used.
+    pub fn endpoints(&self) -> Result<Vec<PoolEndpoint>, ConfigError> {
+        let wrong = |key, value: &str, reason: String| ConfigError {
+            key,
+            value: value.to_owned(),
+            reason,
+        };
+        if self.wallet.is_empty() {
+            let reason = "write whom the pool pays: --pool-wallet, or COOPMINE_POOL_WALLET";
+            return Err(wrong("pool.wallet", "", reason.to_owned()));
+        }
+        let addresses = std::iter::once(&self.address).chain(&self.fallbacks);
+        let pools = addresses.map(|text| {
+            let read = text.parse();
+            read.map_err(|reason: String| wrong("pool.address", text, reason))
+        });
+        pools.collect()
+    }
+}
+
+impl MiningSection {
+    /// How many threads hash.
+    pub fn thread_count(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
     }
 }
 
@@ -335,109 +381,8 @@ impl WorkerConfig {
                 reason: "0 to 19".to_owned(),
             });
         }
-        if self.mining.threads == 0 {
-            self.mining.threads = std::thread::available_parallelism().map_or(1, usize::from);
-        }
+        self.mining.threads = self.mining.thread_count();
         Ok(self)
-    }
-}
-
-/// An address to listen on: `ADDRESS:PORT`, or `:PORT` for all addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Listen(pub SocketAddr);
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let whole = match text.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => text.replace("localhost:", "127.0.0.1:"),
-        };
-        let address = whole.parse();
-        address
-            .map(Self)
-            .map_err(|_| format!("{text:?} is no ADDRESS:PORT or :PORT"))
-    }
-}
-
-impl TryFrom<String> for Listen {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Listen> for String {
-    fn from(listen: Listen) -> Self {
-        listen.to_string()
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
-    }
-}
-
-/// A length of time: `500ms`, `30s`, `5m` or `1h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct DurationSetting(pub Duration);
-
-impl DurationSetting {
-    /// In milliseconds.
-    pub fn as_millis(self) -> u64 {
-        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl FromStr for DurationSetting {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let at = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(at);
-        let factor = match unit {
-            "ms" => Some(1),
-            "s" => Some(1_000),
-            "m" => Some(60_000),
-            "h" => Some(3_600_000),
-            _ => None,
-        };
-        let number = number.parse::<u64>().ok();
-        number
-            .zip(factor)
-            .and_then(|(number, factor)| number.checked_mul(factor))
-            .map(|milliseconds| Self(Duration::from_millis(milliseconds)))
-            .ok_or_else(|| format!("{text:?} is no length of time such as 500ms, 30s or 5m"))
-    }
-}
-
-impl TryFrom<String> for DurationSetting {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<DurationSetting> for String {
-    fn from(setting: DurationSetting) -> Self {
-        setting.to_string()
-    }
-}
-
-impl fmt::Display for DurationSetting {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.as_millis() {
-            whole if whole.is_multiple_of(1_000) => write!(out, "{}s", whole / 1_000),
-            milliseconds => write!(out, "{milliseconds}ms"),
-        }
     }
 }
 
@@ -468,6 +413,9 @@ mod tests {
         assert_eq!(refused(&config), Some("standby.enabled"));
         assert!(config.validate(true).is_ok(), "headframe has a connection");
         config.standby.enabled = false;
+        config.max_workers = 0;
+        assert_eq!(refused(&config), Some("max_workers"));
+        config.max_workers = 1;
         config.pool.fallbacks = vec!["nowhere".to_owned()];
         assert_eq!(refused(&config), Some("pool.address"));
     }
@@ -478,11 +426,17 @@ mod tests {
                     \"a\"\nname = \"b\"\n[pool]\naddress = \"p:3333\"\nwallet = \"w\"\npassword = \
                     \"x\"\n[grpc]\nlisten = \":50051\"\n[grpc.tls]\nenabled = true\ncert = \
                     \"server.crt\"\nkey = \"server.key\"\nca = \"ca.crt\"\n[dashboard]\nlisten = \
-                    \"127.0.0.1:8080\"\n";
+                    \"127.0.0.1:8080\"\nstatic_dir = \"./web\"\n";
         let config: CoordinatorConfig = toml::from_str(text).unwrap();
         assert_eq!(config.heartbeat_interval.as_millis(), 31_000);
         assert_eq!(config.job_timeout.as_millis(), 360_000);
         assert!(config.validate(false).is_ok());
+        let warning = config.warning().unwrap();
+        assert!(
+            warning.starts_with("dashboard.static_dir = \"./web\" has no effect"),
+            "{warning}"
+        );
+        assert_eq!(CoordinatorConfig::default().warning(), None);
         assert!(toml::from_str::<CoordinatorConfig>("[pool]\nadress = \"p:1\"\n").is_err());
         let text = "[worker]\nid = \"rig-1\"\n[coordinator]\naddress = \
                     \"c:50051\"\n[coordinator.tls]\nenabled = true\n[mining]\nthreads = \

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headframe_ingest::Nats;
+use headframe_query_front::access::process_accounts::ProcessAccounts;
+use headframe_stratum::miner::broken::Broken;
 use headframe_stratum::miner::client::{ClientConfig, ClientEvent, ClientTiming, PoolClient};
 use headframe_stratum::miner::{ALGOS, endpoint::PoolEndpoint};
 use headframe_stratum::randomx::{Mode, Seeds, Verifier};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, ClusterPolicy};
@@ -21,8 +23,9 @@ use crate::proto::service::CoopMineServer;
 use crate::tls::TlsError;
 use crate::tls::reload::ServerTls;
 use calls::Calls;
-use fence::Fence;
+use fence::FencedTerm;
 use miner_port::MinerPort;
+use seed_preparation::prepare;
 use shared_cluster::{SharedCluster, UpstreamRequests};
 use term::reopen;
 
@@ -32,6 +35,7 @@ mod hashrate;
 mod listener;
 mod miner_port;
 mod rest;
+mod seed_preparation;
 pub mod shared_cluster;
 mod term;
 
@@ -85,6 +89,8 @@ pub struct Coordinator {
     pools: Vec<PoolEndpoint>,
     timing: ClientTiming,
     nats: Option<Nats>,
+    /// Who may do what beside whoever has the token, in a process that has accounts.
+    accounts: Option<Arc<dyn ProcessAccounts>>,
 }
 
 impl Coordinator {
@@ -99,6 +105,9 @@ impl Coordinator {
         nats: Option<Nats>,
     ) -> Result<Self, CoordinatorError> {
         let pools = config.validate(nats.is_some())?;
+        if let Some(warning) = config.warning() {
+            tracing::warn!("{warning}");
+        }
         let tls = &config.grpc.tls;
         let tls = tls.enabled.then(|| ServerTls::open(tls)).transpose()?;
         let workers = listen(config.grpc.listen.0, "workers").await?;
@@ -116,7 +125,14 @@ impl Coordinator {
             pools,
             timing: ClientTiming::default(),
             nats,
+            accounts: None,
         })
+    }
+
+    /// Lets the accounts of this process read and give commands, each as its role allows.
+    pub fn with_accounts(mut self, accounts: Arc<dyn ProcessAccounts>) -> Self {
+        self.accounts = Some(accounts);
+        self
     }
 
     /// Other waits for the upstream.
@@ -162,7 +178,7 @@ impl Coordinator {
     async fn coordinate(
         &self,
         facts: FactQueue,
-        fence: Option<Arc<Fence>>,
+        fence: Option<FencedTerm>,
         stop: CancellationToken,
     ) -> Result<(), CoordinatorError> {
         let seeds = Arc::new(Seeds::new(Mode::Light));
@@ -171,56 +187,80 @@ impl Coordinator {
         let verifier = Arc::new(verifier.map_err(CoordinatorError::Threads)?);
         let (submit, submissions) = mpsc::channel(SUBMISSIONS);
         let (sender, events) = mpsc::channel(EVENTS);
-        let client = PoolClient::new(ClientConfig {
-            pools: self.pools.clone(),
-            login: self.config.pool.wallet.clone(),
-            pass: self.config.pool.password.clone(),
-            rigid: Some(self.config.cluster.name.clone()).filter(|name| !name.is_empty()),
-            algos: ALGOS.map(str::to_owned).to_vec(),
-            leases: true,
-            timing: self.timing,
-        });
-        let policy = ClusterPolicy {
-            worker_timeout_ms: self.config.heartbeat_interval.as_millis() * 3,
-            outage_ms: self.config.job_timeout.as_millis(),
-            ..ClusterPolicy::default()
-        };
-        let upstream = UpstreamRequests {
+        let client = self.client();
+        let requests = UpstreamRequests {
             submit,
             refresh: client.refresher(),
             lease: client.lease_requests(),
         };
         let first = u64::from(rand::random::<u32>()) << 16;
-        let cluster = Cluster::new(policy, first);
-        let cluster = SharedCluster::new(cluster, verifier, upstream, facts, fence);
-        let mut tasks: JoinSet<Result<(), CoordinatorError>> = JoinSet::new();
+        let cluster = Cluster::new(self.policy(), first);
+        let cluster = SharedCluster::new(cluster, verifier, requests, facts, fence);
+        let mut upstream: JoinSet<Result<(), CoordinatorError>> = JoinSet::new();
         let stopped = stop.clone();
-        tasks.spawn(async move {
+        upstream.spawn(async move {
             client.run(submissions, sender, stopped).await;
             Ok(())
         });
-        tasks.spawn(hear_upstream(cluster.clone(), seeds, events));
+        upstream.spawn(hear_upstream(cluster.clone(), seeds, events));
+        let mut tasks = JoinSet::new();
         tasks.spawn(tick(cluster.clone()));
         let served = Served {
             workers: reopen(&self.workers)?,
             pages: reopen(&self.pages)?,
             miners: self.miners.as_ref().map(reopen).transpose()?,
             tls: self.tls.clone(),
+            accounts: self.accounts.clone(),
         };
         served.start(&self.config, &cluster, &stop, &mut tasks);
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
-            Some(ended) = tasks.join_next() => ended.unwrap_or_else(|error| {
-                Err(CoordinatorError::Ended("a task", error.to_string()))
-            }),
+            Some(ended) = tasks.join_next() => task_end(ended),
+            Some(ended) = upstream.join_next() => task_end(ended),
         };
         stop.cancel();
+        cluster.change(|cluster, now| {
+            cluster.upstream_lost(&[], now);
+            ((), Vec::new())
+        });
+        // The pool answers for a while what it was sent; workers still hear it.
+        while upstream.join_next().await.is_some() {}
+        cluster.change(|cluster, now| ((), cluster.stop(now)));
         cluster.close();
         // Streams of jobs end with their senders; nobody waits for a worker that does not read.
         tasks.abort_all();
         while tasks.join_next().await.is_some() {}
         ended
     }
+
+    fn client(&self) -> PoolClient {
+        let config = &self.config;
+        PoolClient::new(ClientConfig {
+            pools: self.pools.clone(),
+            login: config.pool.wallet.clone(),
+            pass: config.pool.password.clone(),
+            rigid: Some(config.cluster.name.clone()).filter(|name| !name.is_empty()),
+            algos: ALGOS.map(str::to_owned).to_vec(),
+            leases: true,
+            timing: self.timing,
+        })
+    }
+
+    fn policy(&self) -> ClusterPolicy {
+        ClusterPolicy {
+            worker_timeout_ms: self.config.heartbeat_interval.as_millis() * 3,
+            outage_ms: self.config.job_timeout.as_millis(),
+            max_workers: self.config.max_workers,
+            ..ClusterPolicy::default()
+        }
+    }
+}
+
+/// How a task ended.
+fn task_end(
+    ended: Result<Result<(), CoordinatorError>, JoinError>,
+) -> Result<(), CoordinatorError> {
+    ended.unwrap_or_else(|error| Err(CoordinatorError::Ended("a task", error.to_string())))
 }
 
 /// The ports.
@@ -229,6 +269,7 @@ struct Served {
     pages: TcpListener,
     miners: Option<TcpListener>,
     tls: Option<Arc<ServerTls>>,
+    accounts: Option<Arc<dyn ProcessAccounts>>,
 }
 
 impl Served {
@@ -260,11 +301,13 @@ impl Served {
             };
             served.await.map_err(ended)
         });
-        let router = rest::router(cluster.clone(), config);
+        let router = rest::router(cluster.clone(), config, self.accounts);
         let stopped = stop.clone();
         tasks.spawn(async move {
+            // Who is a program of this machine is judged by where the connection comes from.
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
             let served =
-                axum::serve(self.pages, router).with_graceful_shutdown(stopped.cancelled_owned());
+                axum::serve(self.pages, service).with_graceful_shutdown(stopped.cancelled_owned());
             let ended = |error: std::io::Error| {
                 CoordinatorError::Ended("the server of the dashboard", error.to_string())
             };
@@ -312,7 +355,7 @@ async fn hear_upstream(
             } => {
                 tracing::info!(%pool, job = %job.job_id, leases, "logged in at the pool");
                 cluster.set_pool(&pool);
-                prepare(&seeds, job.seed);
+                prepare(&seeds, &job);
                 cluster.change(|cluster, now| {
                     if leases {
                         cluster.upstream_leases(session);
@@ -324,7 +367,7 @@ async fn hear_upstream(
                 cluster.change(|cluster, now| ((), cluster.leased(session, jobs, now)));
             }
             ClientEvent::Job { session, job } => {
-                prepare(&seeds, job.seed);
+                prepare(&seeds, &job);
                 cluster.change(|cluster, now| ((), cluster.job(session, job, now)));
             }
             ClientEvent::Answer { ticket, refusal } => {
@@ -341,28 +384,21 @@ async fn hear_upstream(
                 broken,
                 unanswered,
             } => {
-                tracing::warn!(%pool, reason = %broken, "no pool");
+                match broken {
+                    Broken::Stopped => tracing::info!(%pool, "left the pool"),
+                    _ => tracing::warn!(%pool, reason = %broken, "no pool"),
+                }
                 cluster.change(|cluster, now| {
                     cluster.upstream_lost(&unanswered, now);
                     ((), Vec::new())
                 });
             }
+            ClientEvent::Unanswered { tickets } => {
+                cluster.change(|cluster, now| ((), cluster.unanswered(&tickets, now)));
+            }
         }
     }
     Ok(())
-}
-
-/// Has the cache of a seed made before the first share needs it.
-fn prepare(seeds: &Arc<Seeds>, seed: [u8; 32]) {
-    if seeds.is_prepared(&seed) {
-        return;
-    }
-    let seeds = seeds.clone();
-    tokio::spawn(async move {
-        if let Err(error) = seeds.memory(seed).await {
-            tracing::error!(%error, "shares of this seed cannot be checked");
-        }
-    });
 }
 
 async fn tick(cluster: Arc<SharedCluster>) -> Result<(), CoordinatorError> {

@@ -172,10 +172,8 @@ impl Election {
                 if is_newest {
                     self.seen = Some((revision, now_ms));
                     self.is_held = true;
-                    let token = match self.role {
-                        Role::Active { token, .. } => token,
-                        Role::Standby => revision,
-                    };
+                    // What was decided while it was not trusted was not done: that is another term.
+                    let token = self.holds(now_ms).unwrap_or(revision);
                     let until_ms = sent_ms + self.timing.hold_ms;
                     self.role = Role::Active { until_ms, token };
                 } else {
@@ -256,9 +254,14 @@ mod tests {
         assert_eq!(one.step(5_500), Some(KeyWrite { seen: 9 }));
         one.wrote(WriteEnd::Written(10), 6_000);
         assert_eq!((one.holds(11_499), one.holds(11_500)), (Some(9), None));
+        // An answer that comes when the write before it is not trusted any more begins another
+        // term: meanwhile nothing was done.
+        assert_eq!(one.step(9_900), Some(KeyWrite { seen: 10 }));
+        one.wrote(WriteEnd::Written(11), 11_550);
+        assert_eq!((one.holds(11_550), one.holds(15_900)), (Some(11), None));
         // A write that comes too late to trust begins a term of its own.
         assert_eq!(
-            one.step(11_600),
+            one.step(15_900),
             None,
             "the key is held, by nobody knows whom"
         );

@@ -12,6 +12,8 @@ use headframe_stratum::miner::nonce_supply::{NICEHASH, WHOLE};
 const MAX_LEASES: usize = 65_536;
 /// The shortest lease.
 pub const SHORTEST: u64 = 256;
+/// Between two leases of one worker in one space at least.
+pub const LEASE_EVERY_MS: u64 = 5_000;
 
 /// A part of a job's nonces, for one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,23 +164,54 @@ impl SearchSpace {
     }
 }
 
+/// Nonces are many where there is the least lease for so many workers.
+const MANY: u64 = 4_096;
+
+/// Who lives on the nonces of one space together.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Demand {
+    /// How many workers.
+    pub workers: usize,
+    /// What they hash a second together.
+    pub hashrate_hs: f64,
+}
+
+impl Demand {
+    /// A worker's part of what there is, 0 to 1: half of it is by hashrate, and half is the same
+    /// for all, so that one that claims to be fast does not leave the others without work.
+    fn share(self, hashrate_hs: f64) -> f64 {
+        let by_number = 1.0 / self.workers.max(1) as f64;
+        let by_hashrate = match self.hashrate_hs > 0.0 {
+            true => (hashrate_hs / self.hashrate_hs).min(1.0),
+            false => by_number,
+        };
+        by_number.midpoint(by_hashrate)
+    }
+}
+
 /// What a lease is measured by.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseTerms {
     /// How long a worker should have enough.
     pub seconds: u64,
-    /// Nonces that a fast worker gets at least.
+    /// Nonces that a slow worker gets where they are many.
     pub least: u64,
 }
 
 impl LeaseTerms {
-    /// How many nonces a worker of this hashrate gets. No worker gets more than an eighth of what
-    /// is left, and each time it registered again without having searched anything makes its
-    /// leases half as long, so that one that comes and goes does not use up what all live on.
-    pub fn len(self, hashrate_hs: f64, left: u64, wasted: u32) -> u64 {
-        let wanted = (hashrate_hs.max(0.0) * self.seconds as f64) as u64;
-        let fair = wanted.max(self.least).min(left / 8);
-        fair.checked_shr(wasted).unwrap_or(0).max(SHORTEST)
+    /// How many nonces a worker of this hashrate gets. Where they are few, it is half of the
+    /// worker's share of what is left, so that as much stays for the next leases, or more as far as
+    /// it needs that until it may have another one. No worker gets more than an eighth of what is
+    /// left, and each time it registered again without having searched anything makes its leases
+    /// half as long, so that one that comes and goes does not use up what all live on.
+    pub fn len(self, hashrate_hs: f64, demand: Demand, left: u64, wasted: u32) -> u64 {
+        let rate = hashrate_hs.max(0.0);
+        let share = (left as f64 * demand.share(rate)) as u64;
+        let wanted = (rate * self.seconds as f64) as u64;
+        let until_next = (rate * LEASE_EVERY_MS as f64 / 1_000.0) as u64;
+        let fair = wanted.max(self.least.min(left / MANY)).min(share / 2);
+        let len = fair.max(until_next.min(share)).min(left / 8);
+        len.checked_shr(wasted).unwrap_or(0).max(SHORTEST)
     }
 }
 
@@ -232,17 +265,51 @@ mod tests {
         );
     }
 
+    const TERMS: LeaseTerms = LeaseTerms {
+        seconds: 120,
+        least: 1 << 20,
+    };
+
     #[test]
     fn a_lease_is_by_hashrate_and_shrinks_for_whoever_wastes_it() {
-        let terms = LeaseTerms {
-            seconds: 120,
-            least: 1 << 20,
+        let alone = |hashrate_hs: f64, left, wasted| {
+            let demand = Demand {
+                workers: 1,
+                hashrate_hs,
+            };
+            TERMS.len(hashrate_hs, demand, left, wasted)
         };
-        assert_eq!(terms.len(100_000.0, 1 << 32, 0), 12_000_000);
-        assert_eq!(terms.len(30.0, 1 << 32, 0), 1 << 20);
-        assert_eq!(terms.len(f64::MAX, 1 << 32, 0), 1 << 29);
-        assert_eq!(terms.len(30.0, 1 << 32, 3), 1 << 17);
-        assert_eq!(terms.len(30.0, 1 << 32, 200), SHORTEST);
-        assert_eq!(terms.len(f64::NAN, 100, 0), SHORTEST);
+        assert_eq!(alone(100_000.0, 1 << 32, 0), 12_000_000);
+        assert_eq!(alone(30.0, 1 << 32, 0), 1 << 20);
+        assert_eq!(alone(f64::MAX, 1 << 32, 0), 1 << 29);
+        assert_eq!(alone(30.0, 1 << 32, 3), 1 << 17);
+        assert_eq!(alone(30.0, 1 << 32, 200), SHORTEST);
+        assert_eq!(alone(f64::NAN, 100, 0), SHORTEST);
+    }
+
+    #[test]
+    fn many_workers_share_what_is_left() {
+        let demand = Demand {
+            workers: 100,
+            hashrate_hs: 100_000.0,
+        };
+        let all = 1 << 24;
+        assert_eq!(TERMS.len(1_000.0, demand, all, 0), all / 200);
+        // A slow one gets less, a fast one more.
+        assert_eq!(TERMS.len(10.0, demand, all, 0), all / MANY);
+        assert_eq!(TERMS.len(50.0, demand, all, 0), 6_000);
+        assert_eq!(TERMS.len(9_000.0, demand, all, 0), all / 40);
+        // What is nearly used up still lasts each worker until its next lease.
+        assert_eq!(TERMS.len(1_000.0, demand, 600_000, 0), 5_000);
+        assert_eq!(TERMS.len(1_000.0, demand, 100_000, 0), 1_000);
+        // Whoever claims more than all hash gets no more than an eighth, and the others theirs.
+        assert_eq!(TERMS.len(1e12, demand, all, 0), all / 8);
+        let claimed = Demand {
+            hashrate_hs: 1e12,
+            ..demand
+        };
+        assert_eq!(TERMS.len(1_000.0, claimed, all, 0), all / 400);
+        let nobody = Demand::default();
+        assert_eq!(TERMS.len(1_000.0, nobody, all, 0), 120_000);
     }
 }

@@ -5,15 +5,18 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use headframe_coopmine::certs::Certs;
-use headframe_coopmine::config::{self, CoordinatorConfig, Listen, WorkerConfig};
 use headframe_coopmine::coordinator::Coordinator;
+use headframe_coopmine::standalone::{StandaloneConfig, mine};
 use headframe_coopmine::worker::Worker;
-use headframe_stratum::randomx::RandomxSettings;
 use headframe_stratum::randomx::plan::ModeSetting;
+use headframe_stratum::randomx::{RandomxSettings, vectors};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use flags::{CoordinatorFlags, WorkerFlags, mode};
+
+mod flags;
 mod hash_rate;
 
 /// Many machines, one miner.
@@ -28,59 +31,12 @@ struct Program {
 enum Subcommands {
     /// Mine at a pool with the workers that come.
     Coordinator(CoordinatorFlags),
-    /// Hash for a coordinator.
+    /// Hash for a coordinator, or with --pool at a pool without one.
     Worker(WorkerFlags),
     /// Measure what this machine hashes, without a pool: one line of JSON.
     Hash(HashFlags),
     /// Make the certificates that coordinator and workers know each other by.
     Certs(CertsFlags),
-}
-
-#[derive(Args)]
-struct CoordinatorFlags {
-    /// The configuration, TOML.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// The cluster's id.
-    #[arg(long, env = "COOPMINE_CLUSTER_ID")]
-    cluster_id: Option<String>,
-    /// The cluster's name, which the pool may show.
-    #[arg(long)]
-    cluster_name: Option<String>,
-    /// The pool: HOST:PORT, or stratum+ssl://HOST:PORT#FINGERPRINT.
-    #[arg(long, visible_alias = "pool", env = "COOPMINE_POOL_ADDRESS")]
-    pool_address: Option<String>,
-    /// Whom the pool pays.
-    #[arg(long, visible_alias = "wallet", env = "COOPMINE_POOL_WALLET")]
-    pool_wallet: Option<String>,
-    /// Where workers connect: ADDRESS:PORT.
-    #[arg(long, visible_alias = "grpc-addr")]
-    grpc_listen: Option<Listen>,
-    /// Where the dashboard, REST, metrics and the WebSocket are: ADDRESS:PORT.
-    #[arg(long)]
-    dashboard_listen: Option<Listen>,
-}
-
-#[derive(Args)]
-struct WorkerFlags {
-    /// The configuration, TOML.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// The name in the worker's certificate; the machine's name when absent.
-    #[arg(long)]
-    worker_id: Option<String>,
-    /// The name people see.
-    #[arg(long)]
-    worker_name: Option<String>,
-    /// The coordinator: HOST:PORT.
-    #[arg(long, env = "COOPMINE_COORDINATOR")]
-    coordinator: Option<String>,
-    /// Hashing threads; 0 is all cores.
-    #[arg(long, env = "COOPMINE_THREADS")]
-    threads: Option<usize>,
-    /// auto, full (2.3 GiB) or light (256 MiB).
-    #[arg(long, value_parser = mode)]
-    mode: Option<ModeSetting>,
 }
 
 #[derive(Args)]
@@ -97,6 +53,9 @@ struct HashFlags {
     /// Use ordinary pages of memory.
     #[arg(long)]
     no_huge_pages: bool,
+    /// First compare the hashes that RandomX publishes, in light mode, as a test of this build.
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Args)]
@@ -135,17 +94,15 @@ enum CertsOf {
     },
 }
 
-fn mode(text: &str) -> Result<ModeSetting, String> {
-    match text {
-        "auto" => Ok(ModeSetting::Auto),
-        "full" => Ok(ModeSetting::Full),
-        "light" => Ok(ModeSetting::Light),
-        _ => Err("write auto, full or light".to_owned()),
-    }
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the program's threads")?;
+    let ended = runtime.block_on(run());
+    // RandomX does not stop in the middle of a cache, and nobody needs it any more.
+    runtime.shutdown_background();
+    ended
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -173,16 +130,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn coordinate(flags: CoordinatorFlags, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut config: CoordinatorConfig = config::read(flags.config.as_deref())?;
-    set(&mut config.cluster.id, flags.cluster_id);
-    set(&mut config.cluster.name, flags.cluster_name);
-    set(&mut config.pool.address, flags.pool_address);
-    let wallet = flags
-        .pool_wallet
-        .or_else(|| std::env::var("WALLET_ADDRESS").ok());
-    set(&mut config.pool.wallet, wallet);
-    set(&mut config.grpc.listen, flags.grpc_listen);
-    set(&mut config.dashboard.listen, flags.dashboard_listen);
+    let config = flags.configuration(&|name| std::env::var(name).ok())?;
     let coordinator = Coordinator::bind(config).await?;
     let (workers, pages) = coordinator.addresses()?;
     // Whoever starts it on free ports reads them here.
@@ -191,12 +139,11 @@ async fn coordinate(flags: CoordinatorFlags, stop: CancellationToken) -> anyhow:
 }
 
 async fn work(flags: WorkerFlags, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut config: WorkerConfig = config::read(flags.config.as_deref())?;
-    set(&mut config.worker.id, flags.worker_id);
-    set(&mut config.worker.name, flags.worker_name);
-    set(&mut config.coordinator.address, flags.coordinator);
-    set(&mut config.mining.threads, flags.threads);
-    set(&mut config.mining.mode, flags.mode);
+    let config = flags.configuration(&|name| std::env::var(name).ok())?;
+    if config.pool.is_some() {
+        let config = StandaloneConfig::of_worker(config)?;
+        return mine(config, &stop).await.context("the worker ended");
+    }
     Worker::new(config)?
         .run(stop)
         .await
@@ -207,9 +154,16 @@ async fn hash(flags: &HashFlags, stop: CancellationToken) -> anyhow::Result<()> 
     let settings = RandomxSettings {
         mode: flags.mode,
         huge_pages: !flags.no_huge_pages,
-        build_threads: flags.threads,
+        // As a worker, whatever it hashes on.
+        build_threads: 0,
     };
-    let measured = hash_rate::measure(settings, flags.threads, flags.seconds, stop).await?;
+    if flags.check {
+        tokio::task::spawn_blocking(vectors::check).await??;
+    }
+    let mut measured = hash_rate::measure(settings, flags.threads, flags.seconds, stop).await?;
+    if flags.check {
+        measured["checked_hashes"] = vectors::COUNT.into();
+    }
     println!("{measured}");
     Ok(())
 }
@@ -236,10 +190,4 @@ fn make_certs(flags: &CertsFlags) -> anyhow::Result<()> {
     };
     println!("made {}, and its key beside it", made.display());
     Ok(())
-}
-
-fn set<T>(place: &mut T, given: Option<T>) {
-    if let Some(given) = given {
-        *place = given;
-    }
 }

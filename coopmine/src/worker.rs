@@ -87,11 +87,12 @@ impl Worker {
     /// Mines until `stop`, or until the coordinator says to end.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
         let mining = &self.config.mining;
-        let seeds = Arc::new(Seeds::with(&RandomxSettings {
+        let seeds = Seeds::with(&RandomxSettings {
             mode: mining.mode,
             huge_pages: mining.huge_pages,
-            build_threads: mining.threads,
-        }));
+            build_threads: 0,
+        });
+        let seeds = Arc::new(seeds.with_build_nice(mining.nice));
         tracing::info!(threads = mining.threads, mode = seeds.choice().mode.as_str(),
             reason = %seeds.choice().reason, "hashing");
         let hashes = Arc::new(AtomicU64::new(0));
@@ -99,6 +100,7 @@ impl Worker {
         let plan = ThreadPlan {
             threads: mining.threads,
             nice: mining.nice,
+            pin: mining.pin,
         };
         let threads = HashingThreads::start(plan, hashes.clone(), sender);
         let threads = threads.map_err(WorkerError::Threads)?;
@@ -109,6 +111,7 @@ impl Worker {
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
             ended = self.serve(&hashing, &mut found) => ended,
+            never = hashing.follow_memory() => match never {},
         };
         stop.cancel();
         // A thread that is handing a result over must not wait for a reader that is gone.

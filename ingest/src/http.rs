@@ -14,7 +14,8 @@
 //! A client that retries after 429, 503 or a lost answer sends `Headframe-Producer` (its own name,
 //! unique to one run) and `Headframe-Seq` (its number of the first row, rising by one a row): rows
 //! that were stored already are then dropped. Its name is stored as `http/<name>`, so that no
-//! client can take the numbers of this system's own producers.
+//! client can take the numbers of this system's own producers. Rows that name a producer of their
+//! own take the request's numbers, unless a site forwards them: `Headframe-Site` says which.
 //!
 //! Bad rows become dead letters. With `Headframe-Bad-Rows: refuse` a request with any is a 400 that
 //! lists them, and none of its rows is stored.
@@ -41,6 +42,8 @@ mod parsed_body;
 mod producer;
 
 use parsed_body::{ParsedBody, RejectedInput};
+use producer::Numbering;
+pub use producer::{is_site, of_site};
 
 /// The path, as axum writes it.
 pub const PATH: &str = "/api/v1/ingest/{stream}";
@@ -297,7 +300,7 @@ async fn handle(
     }
     let format = format(headers)?;
     let encoding = body::Encoding::from_headers(headers)?;
-    let identity = identity(headers)?;
+    let numbering = numbering(headers)?;
     let refuses_bad_rows = refuses_bad_rows(headers)?;
     let Ok(_request) = ingest.requests.try_acquire() else {
         return Err(ErrorResponse::busy(format!(
@@ -309,7 +312,7 @@ async fn handle(
         return Err(ErrorResponse::busy("the queue to JetStream is full"));
     }
     let (body, _permit) = body::read(ingest, encoding, body).await?;
-    let parsed = parse(stream, format, body, identity).await?;
+    let parsed = parse(stream, format, body, numbering).await?;
     if refuses_bad_rows && !parsed.bad.is_empty() {
         return Err(ErrorResponse::bad_rows(parsed.bad));
     }
@@ -345,34 +348,9 @@ fn refuses_bad_rows(headers: &HeaderMap) -> Result<bool, ErrorResponse> {
     }
 }
 
-fn identity(headers: &HeaderMap) -> Result<Option<(String, i64)>, ErrorResponse> {
-    let bad = |what: &str| ErrorResponse::new(StatusCode::BAD_REQUEST, what.to_owned());
-    let (producer, number) = (
-        headers.get(message::PRODUCER),
-        headers.get(message::PRODUCER_SEQ),
-    );
-    let (Some(producer), Some(number)) = (producer, number) else {
-        return if producer.is_none() && number.is_none() {
-            Ok(None)
-        } else {
-            Err(bad(
-                "Headframe-Producer and Headframe-Seq belong together; send both or neither",
-            ))
-        };
-    };
-    let producer = producer.to_str().ok().and_then(producer::namespaced);
-    let number = number
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().parse::<i64>().ok())
-        .filter(|number| *number >= 0);
-    match (producer, number) {
-        (Some(producer), Some(number)) => Ok(Some((producer, number))),
-        (None, _) => Err(bad(
-            "Headframe-Producer must be 1 to 251 visible ASCII characters",
-        )),
-        (_, None) => Err(bad("Headframe-Seq must be a whole number from 0")),
-    }
+fn numbering(headers: &HeaderMap) -> Result<Option<Numbering>, ErrorResponse> {
+    Numbering::from_headers(headers)
+        .map_err(|reason| ErrorResponse::new(StatusCode::BAD_REQUEST, reason))
 }
 
 /// Parsing a large body takes a while; the runtime's workers are for waiting.
@@ -380,9 +358,9 @@ async fn parse(
     stream: &'static dyn Stream,
     format: Format,
     body: Bytes,
-    identity: Option<(String, i64)>,
+    numbering: Option<Numbering>,
 ) -> Result<ParsedBody, ErrorResponse> {
-    let work = move || parsed_body::parse(stream, format, &body, identity);
+    let work = move || parsed_body::parse(stream, format, &body, numbering.as_ref());
     let parsed = match tokio::task::spawn_blocking(work).await {
         Ok(parsed) => parsed,
         Err(error) => {

@@ -4,9 +4,11 @@
 //! of one writer. Out: [`Reader`] hands over contiguous messages and stops with a named fault
 //! rather than skip one; [`Decoder`] turns them into rows of the raw table, as a pure function, so
 //! that every process that reads the same messages makes the same rows. [`Tail`] keeps the rows
-//! that no committed snapshot has yet. [`registry`] keeps small values by key. [`source`] polls
+//! that no committed snapshot has yet. [`forward`] sends the rows of a site on to its office.
+//! [`registry`] keeps small values by key. [`source`] polls
 //! devices into streams, and [`simulator`] is a site of such devices.
 
+pub mod forward;
 pub mod http;
 pub mod lasting_state;
 pub mod nats;
@@ -16,6 +18,7 @@ pub mod registry;
 pub mod simulator;
 pub mod source;
 
+pub use forward::{ForwardConfig, ForwardWatch, Forwarder};
 pub use http::HttpIngestConfig;
 pub use nats::provision::{
     ProvisionError, StreamIdentity, StreamSettings, inspect_stream, provision_stream,

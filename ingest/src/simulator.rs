@@ -9,6 +9,7 @@
 //! It stands in this crate because this crate alone knows the protocols of devices: each kind's
 //! parser and its simulated device are tested against each other without the rest of the system.
 
+mod agent;
 mod answer;
 mod device;
 mod endpoint;

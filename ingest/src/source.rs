@@ -12,39 +12,48 @@
 //! * Rows carry the time at which the answer came, by our clock: a device whose clock is off cannot
 //!   put its readings into another day. How far off it is stands in its health.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 
 mod asic;
 mod config;
 mod configured;
 mod controlbyweb;
+mod coopmine;
 mod credentials;
 mod exchange;
+mod foreman;
 mod health;
 mod http_json;
 mod iotawatt;
 pub mod json;
 mod limits;
 mod modbus;
+mod mqtt;
+pub mod mqtt_packet;
 mod poller;
 mod readings;
 mod roomalert;
 mod schedule;
 mod shelly;
 mod sink;
+mod snmp;
+pub mod snmp_message;
 mod tasmota;
 
 pub use asic::document as asic_document;
-pub use config::{SourceConfig, SourceError, SourcesConfig};
+pub use config::{Broker, SourceConfig, SourceError, SourcesConfig, Target};
 pub use configured::{ConfiguredSource, faults};
 pub use controlbyweb::values as controlbyweb_values;
 pub use credentials::{Credentials, read_secret};
 pub use exchange::{
-    Exchange, Failure, HttpAnswer, HttpRequest, Method, ModbusRequest, ModbusResponse,
+    Exchange, Failure, HttpAnswer, HttpRequest, Method, ModbusRequest, ModbusResponse, SnmpLink,
 };
+pub use foreman::is_private;
 pub use health::{Health, HealthLimits, Observation, State};
 pub use poller::Poller;
-pub use readings::{Measured, Reading, Readings, Row};
+pub use readings::{Measured, Reading, Readings, Row, Standing};
 pub use sink::ReadingSink;
 
 /// Every kind of source.
@@ -57,6 +66,10 @@ pub const ALL: &[&dyn Source] = &[
     &shelly::Shelly,
     &controlbyweb::ControlByWeb,
     &modbus::Modbus,
+    &coopmine::CoopMine,
+    &snmp::Snmp,
+    &mqtt::Mqtt,
+    &foreman::Foreman,
 ];
 
 /// A kind of device.
@@ -67,6 +80,20 @@ pub trait Source: Sync {
     fn doc(&self) -> &'static str;
     /// The form of its address, and the port that one without a port means.
     fn address(&self) -> AddressForm;
+    /// The word before a token in the header `Authorization` when none is configured.
+    fn token_scheme(&self) -> &'static str {
+        "Bearer"
+    }
+    /// Whether a password is sent only after the device said how it wants it, by digest or basic;
+    /// otherwise it is sent at once, basic, which is one request less a poll.
+    fn is_login_by_challenge(&self) -> bool {
+        false
+    }
+    /// Refuses an address of the right form where this kind cannot be asked. The reason says what
+    /// to do.
+    fn check_target(&self, _target: &Target) -> Result<(), String> {
+        Ok(())
+    }
     /// Its own keys of a `[[source]]`, each with its meaning.
     fn keys(&self) -> &'static [(&'static str, &'static str)];
     /// A device with these keys. The error names the key.
@@ -77,6 +104,10 @@ pub trait Source: Sync {
 pub trait Device: Send + Sync {
     /// The requests of one poll, in order; the next is sent when the one before was answered.
     fn requests(&self) -> Vec<Request>;
+    /// What else is asked after these answers, page by page; nothing as a rule.
+    fn next_request(&self, _answers: &[Option<Bytes>]) -> Option<Request> {
+        None
+    }
     /// The readings in the answers, which come in the order of the requests; one that is optional
     /// and failed is `None`. The error says in a sentence what cannot be read.
     fn read(&self, answers: &[Option<Bytes>]) -> Result<Readings, String>;
@@ -97,6 +128,8 @@ pub enum AddressForm {
     Http,
     /// `host[:port]`, with the port that is meant when none is given.
     Host(u16),
+    /// `mqtt://host[:port]` or `mqtts://host[:port]`, ports 1883 and 8883 when left out.
+    Mqtt,
 }
 
 /// One request of a poll.
@@ -155,4 +188,28 @@ pub enum Query {
         /// How many.
         count: u16,
     },
+    /// Objects over SNMP; the answer is they and their values, as they stand in a message.
+    Snmp(snmp_message::Version, SnmpObjects),
+    /// The newest messages of topics of a broker; the answer is they, as [`mqtt_packet::stored`]
+    /// reads them.
+    Messages(Subscription),
+}
+
+/// Topics of a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Without wildcards.
+    pub topics: Vec<String>,
+    /// A PEM file with the authorities that may have signed the broker's certificate; those of the
+    /// system when there is none.
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// Objects of a device that speaks SNMP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SnmpObjects {
+    /// These.
+    Single(Vec<snmp_message::Oid>),
+    /// All below this one, at most so many.
+    Below(snmp_message::Oid, usize),
 }

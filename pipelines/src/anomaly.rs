@@ -44,6 +44,9 @@ pub enum Mode {
     Curtailed,
     /// It waits.
     Standby,
+    /// It is a sum of machines of which some were told to draw less: by how much differs each time,
+    /// so that no baseline fits.
+    Changing,
     /// Nobody said.
     #[default]
     Unknown,

@@ -4,5 +4,6 @@
 pub mod audit;
 pub mod entry;
 pub mod note;
+pub mod photos;
 pub mod tables;
 pub mod tree;

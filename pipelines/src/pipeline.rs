@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_ingest::{Nats, StreamSettings, Tail};
 use headframe_schemas::Stream;
 use headframe_sinks::{HeldBatch, Lake, TableWriter};
@@ -169,7 +169,9 @@ pub struct Context {
 }
 
 /// What is made of a stream.
-#[async_trait]
+///
+/// The future is boxed by hand: `async_trait` adds bounds under which the compiler proves of every
+/// type of DataFusion that it may be sent, anew for each implementation: five seconds each.
 pub trait Pipeline: Sync {
     /// Its name.
     fn name(&self) -> &'static str;
@@ -178,12 +180,12 @@ pub trait Pipeline: Sync {
     /// Whether it has anything to do with this stream.
     fn takes(&self, stream: &dyn Stream) -> bool;
     /// Works until shutdown (`Ok`) or a fault that nobody here can decide.
-    async fn run(
+    fn run(
         &self,
         context: Context,
         handle: Arc<StreamHandle>,
         stop: CancellationToken,
-    ) -> Result<(), PipelineFault>;
+    ) -> BoxFuture<'_, Result<(), PipelineFault>>;
 }
 
 /// Every pipeline.

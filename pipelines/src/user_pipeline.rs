@@ -18,12 +18,14 @@ use crate::pipeline;
 mod bisect;
 pub mod closing;
 pub mod config;
+mod onward;
 mod output;
 mod plan;
 mod row_places;
 mod rows;
 mod run;
 mod session;
+mod step_end;
 mod windows;
 
 pub use closing::Windows;
@@ -46,6 +48,8 @@ pub struct UserPipeline {
     pub sql: String,
     /// What it fills.
     pub table: UserTable,
+    /// The stream whose rows the table's rows become as well.
+    pub stream_of_rows: Option<&'static dyn Stream>,
     /// Memory of one evaluation.
     pub memory_bytes: usize,
     /// Time of one evaluation.
@@ -67,8 +71,8 @@ struct Step {
     late: u64,
     /// Windows are closed up to here, in microseconds since 1970; `None` where nothing changed.
     closed_us: Option<i64>,
-    /// Whether the input has more.
-    is_behind: bool,
+    /// Messages of the input that are committed and come after this step.
+    behind: i64,
 }
 
 impl Step {
@@ -107,7 +111,12 @@ impl UserPipeline {
             }
         };
         let columns = plan::columns(&config.sql, stream, windows.is_some())?;
+        let stream_of_rows = match &config.stream {
+            None => None,
+            Some(name) => Some(onward::target(name, stream, &columns)?),
+        };
         Ok(Self {
+            stream_of_rows,
             name: interned(&config.name),
             stream,
             windows,
@@ -167,6 +176,7 @@ impl UserPipeline {
                 Err(why) => fault(why),
             }
         }
+        faults.extend(circles(&planned));
         match faults.is_empty() {
             true => Ok(planned),
             false => Err(faults),
@@ -177,6 +187,38 @@ impl UserPipeline {
     pub fn input(&self) -> &'static str {
         self.stream.name()
     }
+}
+
+/// Pipelines whose rows come back to them through streams: each is named with the way.
+fn circles(pipelines: &[Arc<UserPipeline>]) -> Vec<String> {
+    let next = |from: &str| -> Vec<&UserPipeline> {
+        let of_stream = pipelines.iter().filter(|other| other.input() == from);
+        of_stream.map(Arc::as_ref).collect()
+    };
+    let mut faults = Vec::new();
+    for pipeline in pipelines {
+        let Some(begin) = pipeline.stream_of_rows else {
+            continue;
+        };
+        let (mut open, mut seen) = (vec![begin.name()], BTreeSet::new());
+        while let Some(name) = open.pop() {
+            if seen.insert(name) {
+                let onward = next(name)
+                    .into_iter()
+                    .filter_map(|other| other.stream_of_rows);
+                open.extend(onward.map(|stream| stream.name()));
+            }
+        }
+        if seen.contains(pipeline.input()) {
+            faults.push(format!(
+                "pipeline {:?}: its rows come back to its input {} through other pipelines; take \
+                 stream out of one of them",
+                pipeline.name,
+                pipeline.input()
+            ));
+        }
+    }
+    faults
 }
 
 /// Names that other relations have, or later versions may give to tables.

@@ -5,6 +5,7 @@
 pub mod evaluation;
 pub mod lifecycle;
 pub mod metric;
+pub mod newest;
 pub mod order;
 pub mod rule;
 pub mod score;

@@ -12,6 +12,7 @@ pub mod hours;
 pub mod message;
 pub mod payment;
 pub mod period;
+pub mod photo;
 pub mod resource;
 pub mod rollup;
 pub mod sql_view;

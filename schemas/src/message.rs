@@ -13,6 +13,9 @@ pub const CONTENT_TYPE: &str = "Content-Type";
 pub const PRODUCER: &str = "Headframe-Producer";
 /// Header: the producer's own number of the message's first row; row `i` has this plus `i`.
 pub const PRODUCER_SEQ: &str = "Headframe-Seq";
+/// Header of a request: the site that forwards rows of its own JetStream. Rows that name their own
+/// producer keep it, with the site's name before it; the request's numbers are for the others.
+pub const SITE: &str = "Headframe-Site";
 /// Header of a request: what becomes of rows that the stream does not take.
 pub const BAD_ROWS: &str = "Headframe-Bad-Rows";
 /// Its value when the request is refused as a whole; else they become dead letters.

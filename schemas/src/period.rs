@@ -31,9 +31,13 @@ impl Period {
     /// Where the period that holds this moment begins and ends, microseconds since 1970; `None`
     /// for moments that no calendar has.
     pub fn around(self, at_us: i64, zone: Zone) -> Option<(i64, i64)> {
-        let today = DateTime::from_timestamp_micros(at_us)?
-            .with_timezone(&zone)
-            .date_naive();
+        let shown = DateTime::from_timestamp_micros(at_us)?.with_timezone(&zone);
+        let mut today = shown.date_naive();
+        // Where clocks go back over midnight, the day that has begun goes on.
+        let tomorrow = today.checked_add_days(Days::new(1))?;
+        if midnight_us(tomorrow, zone).is_some_and(|begins| begins <= at_us) {
+            today = tomorrow;
+        }
         let (first, next) = match self {
             Self::Day => (today, today.checked_add_days(Days::new(1))?),
             Self::Week => {
@@ -75,8 +79,88 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use chrono::DateTime;
+    use chrono_tz::{OffsetComponents, TZ_VARIANTS};
+    use proptest::prelude::*;
+    use proptest::sample::select;
 
     use super::*;
+
+    const MINUTE_US: i64 = 60_000_000;
+    const PERIODS: [Period; 4] = [Period::Day, Period::Week, Period::Month, Period::Year];
+
+    /// The date that the clocks of a zone show.
+    fn date(at_us: i64, zone: Zone) -> NaiveDate {
+        let at = DateTime::from_timestamp_micros(at_us).unwrap();
+        at.with_timezone(&zone).date_naive()
+    }
+
+    /// The first and the next day by walking through four days minute by minute: a day begins when
+    /// its date is first shown, and ends when a later one is.
+    fn day_by_walking(at_us: i64, zone: Zone) -> (i64, i64) {
+        let minutes = (-2_880..=2_880).map(|minute| at_us + minute * MINUTE_US);
+        let mut newest = NaiveDate::MIN;
+        let mut begun = Vec::new();
+        for minute in minutes {
+            if date(minute, zone) > newest {
+                newest = date(minute, zone);
+                begun.push(minute);
+            }
+        }
+        let next = begun.iter().position(|minute| *minute > at_us).unwrap();
+        (begun[next - 1], begun[next])
+    }
+
+    /// What the days of a period have in common.
+    fn name(period: Period, day: NaiveDate) -> (i32, u32) {
+        match period {
+            Period::Day => (day.year(), day.ordinal()),
+            Period::Week => (day.iso_week().year(), day.iso_week().week()),
+            Period::Month => (day.year(), day.month()),
+            Period::Year => (day.year(), 0),
+        }
+    }
+
+    /// A moment in a year of some clocks, in half of the cases close to one at which they change.
+    fn moment(zone: Zone, year: i64, dice: i64, is_near: bool) -> i64 {
+        let begin = year * 365 * 86_400;
+        let at = |s: i64| DateTime::from_timestamp(s, 0).unwrap().with_timezone(&zone);
+        let offset = |s: i64| {
+            let shown = at(s);
+            let offset = shown.offset();
+            offset.base_utc_offset() + offset.dst_offset()
+        };
+        let mut steps = (0..800).map(|half_day| begin + half_day * 43_200);
+        let change = steps.find(|s| is_near && offset(*s) != offset(s + 43_200));
+        let seconds = change.map_or(begin + dice * 25, |s| s + dice % 172_800 - 86_400);
+        seconds.div_euclid(60) * MINUTE_US
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn every_moment_is_in_the_period_that_walking_finds(
+            zone in select(&TZ_VARIANTS[..]), year in 4i64..67, dice in 0i64..1_261_440,
+            is_near: bool, period in select(&PERIODS[..]),
+        ) {
+            let at_us = moment(zone, year, dice, is_near);
+            let (mut begins, mut ends) = day_by_walking(at_us, zone);
+            prop_assert_eq!(Period::Day.around(at_us, zone), Some((begins, ends)));
+            let own = name(period, date(begins, zone));
+            // Day by day to the first and the last of the same week, month or year.
+            let day = |at_us: i64| {
+                let span = Period::Day.around(at_us, zone).unwrap();
+                (span, name(period, date(span.0, zone)))
+            };
+            while let ((before, _), of) = day(begins - 1) && of == own {
+                begins = before;
+            }
+            while let ((_, after), of) = day(ends) && of == own {
+                ends = after;
+            }
+            prop_assert_eq!(period.around(at_us, zone), Some((begins, ends)));
+        }
+    }
 
     fn us(text: &str) -> i64 {
         DateTime::parse_from_rfc3339(text)
@@ -139,6 +223,21 @@ mod tests {
             "2026-04-23T22:00:00Z",
             "2026-04-24T21:00:00Z",
         );
+    }
+
+    #[test]
+    fn a_day_goes_on_where_its_clocks_go_back_over_midnight() {
+        // On 2006-10-29 the clocks of St. John's went from 00:01 to 23:01 of the day before.
+        let newfoundland = chrono_tz::America::St_Johns;
+        for at in ["2006-10-29T02:30:30Z", "2006-10-29T02:45:00Z"] {
+            check(
+                Period::Day,
+                newfoundland,
+                at,
+                "2006-10-29T02:30:00Z",
+                "2006-10-30T03:30:00Z",
+            );
+        }
     }
 
     #[test]

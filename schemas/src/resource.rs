@@ -2,18 +2,21 @@
 //!
 //! Each kind is one definition: its name and its fields with type, unit, limits and references.
 //! Validation, the JSON shape, OpenAPI, the documents, files in CSV and NDJSON and the views in SQL
-//! are all made from it. Adding one is one file in `resource/` and one line in [`ALL`].
+//! are all made from it, and so is its gRPC. Adding one is one file in `resource/` and one line in
+//! [`ALL`].
 
 use crate::column::{Column, Kind, Limits, Unit};
 
 pub mod allocations;
 pub mod change;
 pub mod file;
+mod http_url;
 pub mod inspections;
 pub mod machines;
 pub mod meters;
 pub mod operators;
 pub mod pools;
+pub mod proto;
 pub mod rules;
 pub mod sites;
 pub mod values;
@@ -54,6 +57,8 @@ pub struct Resource {
 pub struct Field {
     /// Name, type, unit, limits and meaning.
     pub column: Column,
+    /// Its number in messages of gRPC, which never changes: from [`proto::FIRST_NUMBER`] on.
+    pub proto_number: u32,
     /// What its text must be.
     pub format: Format,
     /// Whether no two resources of the kind may have the same value.
@@ -73,6 +78,10 @@ pub enum Format {
     Country,
     /// From one time of a day to another.
     Hours,
+    /// The address of pages: http or https, without a login, a query or a fragment.
+    HttpUrl,
+    /// SHA-256 of photos that are stored, separated by spaces.
+    Photos,
 }
 
 /// What must hold between the fields of a resource.
@@ -86,30 +95,41 @@ pub enum Rule {
     Before(&'static str, &'static str),
     /// Where the first has this value, the second is there.
     NeededWhere(&'static str, &'static str, &'static str),
+    /// What else must hold; answers what is wrong.
+    Holds(fn(&Values) -> Option<FieldFault>),
 }
 
 impl Field {
     /// A text that may be left out.
-    pub const fn text(name: &'static str, doc: &'static str) -> Self {
-        Self::from_column(Column::new(name, Kind::Text, doc))
+    pub const fn text(number: u32, name: &'static str, doc: &'static str) -> Self {
+        Self::from_column(number, Column::new(name, Kind::Text, doc))
     }
 
     /// A text of at most so many bytes.
-    pub const fn long_text(name: &'static str, bytes: usize, doc: &'static str) -> Self {
-        Self::from_column(Column::new(name, Kind::Text, doc).limits(Limits::TextBytes(bytes)))
+    pub const fn long_text(
+        number: u32,
+        name: &'static str,
+        bytes: usize,
+        doc: &'static str,
+    ) -> Self {
+        let column = Column::new(name, Kind::Text, doc);
+        Self::from_column(number, column.limits(Limits::TextBytes(bytes)))
     }
 
     /// One of these words.
     pub const fn one_of(
+        number: u32,
         name: &'static str,
         words: &'static [&'static str],
         doc: &'static str,
     ) -> Self {
-        Self::from_column(Column::new(name, Kind::Text, doc).limits(Limits::OneOf(words)))
+        let column = Column::new(name, Kind::Text, doc);
+        Self::from_column(number, column.limits(Limits::OneOf(words)))
     }
 
     /// A number within these bounds, both included.
     pub const fn number(
+        number: u32,
         name: &'static str,
         unit: Unit,
         least: f64,
@@ -117,30 +137,42 @@ impl Field {
         doc: &'static str,
     ) -> Self {
         let column = Column::new(name, Kind::Float, doc).unit(unit);
-        Self::from_column(column.limits(Limits::Float(least, most)))
+        Self::from_column(number, column.limits(Limits::Float(least, most)))
     }
 
     /// A whole number within these bounds, both included.
-    pub const fn count(name: &'static str, least: i64, most: i64, doc: &'static str) -> Self {
+    pub const fn count(
+        number: u32,
+        name: &'static str,
+        least: i64,
+        most: i64,
+        doc: &'static str,
+    ) -> Self {
         let column = Column::new(name, Kind::Int, doc).unit(Unit::Count);
-        Self::from_column(column.limits(Limits::Int(least, most)))
+        Self::from_column(number, column.limits(Limits::Int(least, most)))
     }
 
     /// A time.
-    pub const fn time(name: &'static str, doc: &'static str) -> Self {
-        Self::from_column(Column::time(name, doc))
+    pub const fn time(number: u32, name: &'static str, doc: &'static str) -> Self {
+        Self::from_column(number, Column::time(name, doc))
     }
 
     /// The id of a resource of this kind.
-    pub const fn reference(name: &'static str, kind: &'static str, doc: &'static str) -> Self {
-        let mut field = Self::text(name, doc);
+    pub const fn reference(
+        number: u32,
+        name: &'static str,
+        kind: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        let mut field = Self::text(number, name, doc);
         field.format = Format::Reference(kind);
         field
     }
 
-    const fn from_column(column: Column) -> Self {
+    const fn from_column(proto_number: u32, column: Column) -> Self {
         Self {
             column,
+            proto_number,
             format: Format::Plain,
             is_unique: false,
         }
@@ -234,6 +266,8 @@ fn type_text(field: &Field) -> String {
         (Format::TimeZone, _) => "time zone".to_owned(),
         (Format::Country, _) => "country".to_owned(),
         (Format::Hours, _) => "hours of a day".to_owned(),
+        (Format::HttpUrl, _) => "address of pages".to_owned(),
+        (Format::Photos, _) => "photos".to_owned(),
         (Format::Plain, Kind::Timestamp) => "time".to_owned(),
         (Format::Plain, Kind::Int | Kind::SmallInt) => "whole number".to_owned(),
         (Format::Plain, Kind::Float) => "number".to_owned(),
@@ -301,6 +335,7 @@ mod tests {
                     Rule::Before(first, second) | Rule::NeededWhere(first, _, second) => {
                         vec![*first, *second]
                     }
+                    Rule::Holds(_) => Vec::new(),
                 };
                 assert!(names.iter().all(|name| fields.contains(name)), "{rule:?}");
             }

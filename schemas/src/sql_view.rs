@@ -4,6 +4,7 @@ use crate::column::Column;
 
 pub mod anomalies;
 pub mod energy;
+pub mod money;
 pub mod violations;
 
 /// A view over raw tables and windows.

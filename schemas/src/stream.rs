@@ -51,6 +51,9 @@ pub enum GapPolicy {
 pub enum WritePermission {
     /// This system's own processes only: they derive or decide the rows.
     Internal,
+    /// This system's own processes, be they at a site that forwards its rows: over HTTP the
+    /// operator, and a service token that was given this very stream.
+    Site,
     /// This system's own processes and, over HTTP, the operator: money or access follows from the
     /// rows.
     Operator,

@@ -98,6 +98,17 @@ pub enum SinkError {
         #[source]
         source: StoreError,
     },
+    /// A photo could not be stored or read.
+    #[error("{action} the photo {digest}: {source}")]
+    Photo {
+        /// What was attempted.
+        action: &'static str,
+        /// The SHA-256 of the photo.
+        digest: String,
+        /// The store's error.
+        #[source]
+        source: StoreError,
+    },
     /// The Delta library failed.
     #[error("{action} in table {table}: {source}")]
     Delta {
@@ -145,7 +156,10 @@ pub enum SinkError {
 impl SinkError {
     /// Whether the same call may succeed later without anyone's help.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Store { .. } | Self::Delta { .. })
+        matches!(
+            self,
+            Self::Store { .. } | Self::Photo { .. } | Self::Delta { .. }
+        )
     }
 
     pub(crate) fn store(action: &'static str, table: &str) -> impl FnOnce(StoreError) -> Self {

@@ -7,6 +7,7 @@
 pub mod delta;
 pub mod error;
 pub mod maintenance;
+pub mod photo_store;
 pub mod wallet;
 
 pub use delta::data_file::DataFile;
@@ -19,4 +20,5 @@ pub use delta::state_store::StateStore;
 pub use delta::stream_binding::StreamBinding;
 pub use delta::writer::{SeqRange, TableWriter};
 pub use error::SinkError;
+pub use photo_store::PhotoStore;
 pub use wallet::{Wallet, WalletConfig, WalletError};

@@ -26,18 +26,15 @@ use crate::delta::table_check::check_table;
 use crate::delta::writer::put_files;
 use crate::error::SinkError;
 
+mod figures;
+mod groups;
 mod log_upkeep;
 mod merge;
 
+use groups::Grouping;
 use merge::{Merge, Merged};
 
 const DAY_MS: i64 = 86_400_000;
-
-/// Rows of one file after a rewrite at most, however small they are: readers share a table's work
-/// by files.
-const MAX_ROWS: i64 = 16_000_000;
-/// The same for a rollup, whose rows are folded in memory.
-const MAX_FOLDED_ROWS: i64 = 1_000_000;
 
 /// When the owner does what.
 #[derive(Debug, Clone)]
@@ -55,7 +52,8 @@ pub struct MaintenanceConfig {
     /// Files that left the table are removed after this long, and never before 24 hours have
     /// passed.
     pub files_kept: Duration,
-    /// Raw rows older than this many days are compressed harder.
+    /// Rows are compressed harder this many days after the day that raw rows were stored in, and
+    /// after the week of a rollup's windows.
     pub cold_after_days: u32,
     /// Rows older than this are dropped; the table's own when `None`. Without effect on a table
     /// that is kept for ever.
@@ -135,10 +133,16 @@ impl Maintenance {
     /// the table ends it with an error.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), SinkError> {
         loop {
-            match self.round(now_ms()).await {
-                Ok(round) if round == MaintenanceRound::default() => {}
-                Ok(round) => tracing::debug!(table = %self.table.name, ?round, "maintained"),
+            let now = now_ms();
+            match self.round(now).await {
+                Ok(round) => {
+                    self.tell(round, now);
+                    if round != MaintenanceRound::default() {
+                        tracing::debug!(table = %self.table.name, ?round, "maintained");
+                    }
+                }
                 Err(error) if error.is_transient() => {
+                    self.tell_failure();
                     tracing::warn!(table = %self.table.name, %error, "maintenance failed, trying \
                                                                       again")
                 }
@@ -159,8 +163,14 @@ impl Maintenance {
             ..MaintenanceRound::default()
         };
         let files: Vec<Arc<DataFile>> = self.state.files.values().cloned().collect();
+        let config = self.config.clone();
+        let grouping = Grouping {
+            config: &config,
+            is_rollup: self.is_rollup(),
+            now,
+        };
         for (partition, files) in by_partition(&files) {
-            for (group, effort) in self.groups(&partition, files, now) {
+            for (group, effort) in grouping.groups(&files) {
                 round.rewritten += self.rewrite(&partition, &group, effort, now).await?;
             }
         }
@@ -171,64 +181,6 @@ impl Maintenance {
             round.checkpoint = true;
         }
         Ok(round)
-    }
-
-    /// Which files of a partition to rewrite together: its small ones when there are many, and its
-    /// old ones once.
-    fn groups(
-        &self,
-        partition: &BTreeMap<String, Option<String>>,
-        files: Vec<Arc<DataFile>>,
-        now: i64,
-    ) -> Vec<(Vec<Arc<DataFile>>, CompressionEffort)> {
-        let old = partition
-            .get("ingest_date")
-            .cloned()
-            .flatten()
-            .and_then(|day| day_ms(&day));
-        let cold = old
-            .is_some_and(|day| now - day > (i64::from(self.config.cold_after_days) + 1) * DAY_MS);
-        let is_cold = |file: &DataFile| {
-            file.add
-                .path
-                .contains(&format!("/{}-", CompressionEffort::Cold.prefix()))
-        };
-        let max_rows = if self.is_rollup() {
-            MAX_FOLDED_ROWS
-        } else {
-            MAX_ROWS
-        };
-        let is_small = |file: &DataFile| {
-            file.add.size < self.config.target_bytes / 4 && file.rows < max_rows / 4
-        };
-        let chosen = |file: &Arc<DataFile>| if cold { !is_cold(file) } else { is_small(file) };
-        let mut chosen: Vec<Arc<DataFile>> = files.into_iter().filter(chosen).collect();
-        chosen.sort_by_key(|file| file.seq_range());
-        if chosen.is_empty() || (!cold && chosen.len() < self.config.small_files) {
-            return Vec::new();
-        }
-        let mut groups = vec![Vec::new()];
-        let (mut bytes, mut rows) = (0, 0);
-        for file in chosen {
-            (bytes, rows) = (bytes + file.add.size, rows + file.rows);
-            if bytes > self.config.target_bytes || rows > max_rows {
-                groups.push(Vec::new());
-                (bytes, rows) = (file.add.size, file.rows);
-            }
-            if let Some(group) = groups.last_mut() {
-                group.push(file);
-            }
-        }
-        let effort = if cold {
-            CompressionEffort::Cold
-        } else {
-            CompressionEffort::Fresh
-        };
-        groups
-            .into_iter()
-            .filter(|group| cold || group.len() > 1)
-            .map(|group| (group, effort))
-            .collect()
     }
 
     async fn rewrite(
@@ -409,11 +361,6 @@ impl Maintenance {
             self.state.advance(&self.location, &self.apps).await?;
         }
     }
-}
-
-fn day_ms(day: &str) -> Option<i64> {
-    let date = day.parse::<chrono::NaiveDate>().ok()?;
-    Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())
 }
 
 fn rows_differ(table: &str, before: String, after: String) -> SinkError {

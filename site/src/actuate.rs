@@ -17,9 +17,9 @@ mod cgminer;
 mod config;
 mod controlbyweb;
 mod coopmine;
-mod digest;
 mod dispatcher;
 mod foreman;
+mod http;
 mod modbus;
 mod relay;
 mod shelly;
@@ -29,7 +29,6 @@ mod whatsminer;
 
 pub use config::{ActuatorConfig, ActuatorError, Control, DeadMan, faults};
 pub use dispatcher::{Clock, Dispatcher};
-pub(crate) use foreman::is_private;
 
 /// Every kind of actuator.
 pub const ALL: &[&dyn ActuatorKind] = &[
@@ -70,6 +69,11 @@ pub trait ActuatorKind: Sync {
     /// Seconds that one attempt may take when the configuration does not say.
     fn timeout_s(&self) -> f64 {
         3.0
+    }
+    /// Whether one command at a time goes to its address, as small devices need; a service that
+    /// many machines are reached through takes those of all of them at once.
+    fn is_one_at_a_time(&self) -> bool {
+        true
     }
     /// Pauses before further attempts.
     fn retries(&self) -> &'static [Duration];

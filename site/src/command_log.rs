@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::{Action, Command, CommandReport, Progress, Target};
+use crate::command::{Action, Command, CommandReport, PowerMode, Progress, Target};
 use crate::control::machine::{MachinePhase, MachineState};
 use crate::control::{Observation, Site, State};
 
@@ -38,8 +38,18 @@ impl CommandLog {
 
     /// Gives up what an earlier start gave out.
     pub fn restart(&mut self) -> Vec<CommandProgress> {
-        let open = std::mem::take(&mut self.open);
-        let given_up = open.into_values().map(|command| CommandProgress {
+        self.give_up(|_| true)
+    }
+
+    /// Gives up what the call before gave out and no reading proves. Machines are followed on by
+    /// their power.
+    pub fn go_on(&mut self) -> Vec<CommandProgress> {
+        self.give_up(|command| !matches!(command.target, Target::Machine(_)))
+    }
+
+    fn give_up(&mut self, is_given_up: impl Fn(&Command) -> bool) -> Vec<CommandProgress> {
+        let given_up = self.open.extract_if(.., |_, command| is_given_up(command));
+        let given_up = given_up.map(|(_, command)| CommandProgress {
             command,
             progress: Progress::Failed(RESTARTED.to_owned()),
         });
@@ -130,9 +140,15 @@ fn outcome(command: &Command, id: u64, machine: &MachineState) -> Option<Progres
         (Action::Off, MachinePhase::Stopped) | (Action::On, MachinePhase::Running) => {
             Some(Progress::Verified)
         }
-        (Action::Mode(_) | Action::LimitWatts(_), MachinePhase::Running) => {
-            Some(Progress::Verified)
+        (Action::Mode(mode), MachinePhase::Running) => {
+            let is_low = machine.low_since_ms.is_some();
+            let is_so = !machine.is_mode_doubtful && is_low == (mode == PowerMode::Low);
+            Some(match is_so {
+                true => Progress::Verified,
+                false => Progress::Failed(NOT_VERIFIED.to_owned()),
+            })
         }
+        (Action::LimitWatts(_), MachinePhase::Running) => Some(Progress::Verified),
         (_, MachinePhase::Stuck) => Some(Progress::Failed("no way of it worked".to_owned())),
         _ => None,
     }

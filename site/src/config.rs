@@ -1,5 +1,7 @@
 //! The configuration of a controller: one TOML file.
 
+mod references;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +11,14 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::actuate::{self, ActuatorConfig};
-use crate::command::Target;
+use crate::command::{Path as CommandPath, Target};
 use crate::control::policy::SignalRule;
 use crate::control::{Policy, Site, SitePlan};
 use crate::notify::{self, ChannelConfig};
 use crate::observe::{ReadingMap, ReadingsConfig};
 use crate::signal::{self, SignalConfig};
+
+pub use references::named;
 
 /// Everything that a controller is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,8 +74,11 @@ pub struct SiteConfig {
     pub channel: Vec<ChannelConfig>,
 }
 
+/// The folder of a controller that is told none.
+pub const DATA_DIR: &str = "site-data";
+
 fn data_dir() -> PathBuf {
-    PathBuf::from("site-data")
+    PathBuf::from(DATA_DIR)
 }
 
 fn step_s() -> f64 {
@@ -119,7 +126,7 @@ impl SiteConfig {
             faults.push(format!("step_s is {}; it must be 0.2 to 600", self.step_s));
         }
         let policy = self.policy_with_signals(&mut faults);
-        let site = match Site::new(policy, self.plan.clone()) {
+        let site = match Site::new(policy, self.plan_with_paths()) {
             Ok(site) => Some(site),
             Err(bad) => {
                 faults.extend(bad.iter().map(ToString::to_string));
@@ -127,6 +134,7 @@ impl SiteConfig {
             }
         };
         faults.extend(ReadingMap::new(&self.readings, &self.plan).err());
+        faults.extend(self.reference_faults());
         faults.extend(self.sources.validate().err());
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let sources = source::faults(&self.source, reads_secrets);
@@ -184,6 +192,28 @@ impl SiteConfig {
         policy
     }
 
+    /// The plan with the ways by which the actuators reach machines and feeders: a way that only
+    /// the plan knows, or only the actuators, would stop nothing.
+    fn plan_with_paths(&self) -> SitePlan {
+        let mut plan = self.plan.clone();
+        let routes: Vec<(Target, CommandPath)> = self
+            .actuator
+            .iter()
+            .flat_map(ActuatorConfig::routes)
+            .collect();
+        let paths = |wanted: &Target| -> Vec<CommandPath> {
+            let found = routes.iter().filter(|(target, _)| target == wanted);
+            found.map(|(_, path)| *path).collect()
+        };
+        for machine in &mut plan.machines {
+            machine.take_paths(&paths(&Target::Machine(machine.name.clone())));
+        }
+        for feeder in &mut plan.feeders {
+            feeder.has_contactor |= !paths(&Target::Feeder(feeder.name.clone())).is_empty();
+        }
+        plan
+    }
+
     /// Controls of machines, fans and feeders that the plan does not have.
     fn unknown_targets(&self, site: &Site) -> Vec<String> {
         let mut faults = Vec::new();
@@ -211,7 +241,7 @@ impl SiteConfig {
     ///
     /// The file cannot be read, is open to others, or its token is too short.
     pub fn token(&self) -> Result<String, ConfigError> {
-        let fail = |reason: String| ConfigError(vec![format!("token_file: {reason}")]);
+        let fail = |reason: String| ConfigError(vec![named("token_file", &reason)]);
         let env = Some("HEADFRAME_SITE_TOKEN").filter(|name| std::env::var_os(name).is_some());
         if env.is_none() && self.token_file.is_none() {
             return match self.listen.ip().is_loopback() {

@@ -23,6 +23,7 @@ pub mod order;
 pub mod output;
 pub mod policy;
 pub mod power;
+pub mod prepared;
 pub mod requests;
 pub mod restore;
 pub mod selection;

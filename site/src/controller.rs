@@ -4,7 +4,7 @@
 //! notices go into queues of their own; what is shown is handed over as it is. A step is taken
 //! every few seconds, and at once when a signal or an order comes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,32 +13,32 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{ClockWatch, SiteClock};
-use crate::command::Command;
+use crate::command::{Command, Progress};
 use crate::control::Site;
-use crate::entry::{Memory, StepEntry};
+use crate::entry::{Memory, SnapshotRef, StepEntry};
+use crate::event_list::{EventList, PlacedEvent};
 use crate::forward::ForwardState;
 use crate::history::{History, Sample};
 use crate::inbox::{Gathered, Inbox};
-use crate::journal::{DiskState, Journal, JournalError, JournalReader, JournalSettings, Recovered};
+use crate::journal::{DiskState, Journal, JournalReader};
 use crate::moment::Moment;
-use crate::notice::Notice;
+use crate::notice::{Notice, NoticeEvent};
 use crate::request::SignalReading;
+use crate::safe_state::{SafeStore, StandingState};
+use crate::start::Opened;
 use crate::status::Status;
 use crate::watchdog::Watchdog;
 
-/// Numbers of commands and notices that are left out at a restart: those of steps that no disk took
-/// may have been used.
-const SKIPPED_NUMBERS: u64 = 100_000;
 /// The least between two steps, so that a flood of readings is one step.
 const LEAST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where the loop hands things on to.
 #[derive(Debug)]
-pub struct Outlets {
+pub struct OutputQueues {
     /// Commands, those of a step together.
     pub commands: mpsc::Sender<Vec<Command>>,
-    /// Notices.
-    pub notices: mpsc::Sender<Notice>,
+    /// Notices, and what was acknowledged.
+    pub notices: mpsc::Sender<NoticeEvent>,
 }
 
 /// What others tell the loop, beside the inbox.
@@ -46,8 +46,22 @@ pub struct Outlets {
 pub struct Troubles {
     /// Why notices cannot be sent.
     pub notifier: Option<String>,
-    /// Why Foreman cannot be used.
-    pub foreman: Option<String>,
+    /// Why the last command to Foreman failed, and since when its commands do.
+    pub foreman: Option<(String, Instant)>,
+}
+
+/// Foreman is tried again so long after a command to it failed.
+const FOREMAN_PAUSE: Duration = Duration::from_secs(300);
+
+impl Troubles {
+    /// Takes the end of a command to Foreman in.
+    pub fn note_foreman(&mut self, progress: &Progress) {
+        match progress {
+            Progress::Failed(reason) => self.foreman = Some((reason.clone(), Instant::now())),
+            Progress::Acknowledged | Progress::Verified => self.foreman = None,
+            _ => {}
+        }
+    }
 }
 
 /// The controller of one start.
@@ -56,10 +70,13 @@ pub struct Controller {
     site: Arc<Site>,
     memory: Memory,
     journal: Journal,
+    safe: SafeStore,
+    /// Orders and trips of the last step are on the disk.
+    is_durable: bool,
     clock: SiteClock,
     clock_watch: ClockWatch,
     inbox: Arc<Inbox>,
-    outlets: Outlets,
+    outlets: OutputQueues,
     troubles: watch::Receiver<Troubles>,
     forward: Option<watch::Receiver<ForwardState>>,
     newest: watch::Sender<u64>,
@@ -68,72 +85,9 @@ pub struct Controller {
     disk_trouble: Option<String>,
     progress_of_restart: Vec<crate::command_log::CommandProgress>,
     loop_time: Duration,
-}
-
-/// What the journal gave at the start.
-#[derive(Debug)]
-pub struct Opened {
-    /// The journal.
-    pub journal: Journal,
-    /// The memory to go on with.
-    pub memory: Memory,
-    /// Commands that an earlier start gave out and nobody followed.
-    pub given_up: Vec<crate::command_log::CommandProgress>,
-    /// The clock, which goes on after the last step.
-    pub clock: SiteClock,
-    /// What could not be read.
-    pub complaints: Vec<String>,
-}
-
-/// Opens the journal and replays what a restart needs.
-///
-/// # Errors
-///
-/// The folder cannot be used.
-pub fn open(
-    site: &Site,
-    folder: &Path,
-    settings: JournalSettings,
-    seed: u64,
-) -> Result<Opened, JournalError> {
-    let seconds = SiteClock::starting_after(None).now().utc_us / 1_000_000;
-    let first_seq = seconds.max(0).unsigned_abs() << 16;
-    let (journal, recovered): (_, Recovered<Memory, StepEntry>) =
-        Journal::open(folder, first_seq, settings)?;
-    let mut complaints = recovered.complaints;
-    let Some(mut memory) = recovered.snapshot else {
-        let clock = SiteClock::starting_after(None);
-        return Ok(Opened {
-            journal,
-            memory: Memory::new(site, seed, clock.now()),
-            given_up: Vec::new(),
-            clock,
-            complaints,
-        });
-    };
-    if memory.state.plan_version == site.plan_version {
-        for entry in &recovered.entries {
-            memory.replay(site, entry);
-        }
-    } else {
-        complaints.push("the plan of the site changed: machines and fans are read anew".to_owned());
-    }
-    let last_entry = recovered.entries.last().map(|entry| entry.now);
-    let last = last_entry.max(memory.state.stepped);
-    let clock = SiteClock::starting_after(last);
-    memory.state = memory.state.after_restart(site, clock.now());
-    let counters = &mut memory.state.counters;
-    counters.command += SKIPPED_NUMBERS;
-    counters.notice += SKIPPED_NUMBERS;
-    counters.decision += SKIPPED_NUMBERS;
-    let given_up = memory.commands.restart();
-    Ok(Opened {
-        journal,
-        memory,
-        given_up,
-        clock,
-        complaints,
-    })
+    events: Arc<EventList>,
+    /// Where the list of events is kept.
+    data_dir: Option<PathBuf>,
 }
 
 impl Controller {
@@ -142,7 +96,7 @@ impl Controller {
         site: Arc<Site>,
         opened: Opened,
         inbox: Arc<Inbox>,
-        outlets: Outlets,
+        outlets: OutputQueues,
         troubles: watch::Receiver<Troubles>,
         loop_time: Duration,
     ) -> Self {
@@ -153,6 +107,8 @@ impl Controller {
             site,
             memory: opened.memory,
             journal: opened.journal,
+            safe: opened.safe,
+            is_durable: true,
             clock: opened.clock,
             clock_watch: ClockWatch::new(),
             inbox,
@@ -165,12 +121,20 @@ impl Controller {
             disk_trouble: None,
             progress_of_restart: opened.given_up,
             loop_time,
+            events: Arc::default(),
+            data_dir: None,
         }
     }
 
     /// Shows how far facts have come, too.
     pub fn show_forwarding(&mut self, forward: watch::Receiver<ForwardState>) {
         self.forward = Some(forward);
+    }
+
+    /// Goes on with the list of events of a folder, and keeps it there.
+    pub fn keep_events(&mut self, data_dir: &Path) {
+        self.events = Arc::new(EventList::open(data_dir));
+        self.data_dir = Some(data_dir.to_owned());
     }
 
     /// What is shown; nothing before the first step.
@@ -181,6 +145,32 @@ impl Controller {
     /// The sequence of the newest entry.
     pub fn newest(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
+    }
+
+    /// Where notices go.
+    pub fn notices(&self) -> &mpsc::Sender<NoticeEvent> {
+        &self.outlets.notices
+    }
+
+    /// The site and its policy.
+    pub fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
+    /// The number that the next notice will have.
+    pub fn next_notice(&self) -> u64 {
+        self.memory.state.counters.notice
+    }
+
+    /// Waits until the facts of every step are in their streams; for ever while there is no
+    /// connection, not at all where there is to be none.
+    pub async fn forwarded(&self) {
+        let Some(mut forward) = self.forward.clone() else {
+            return;
+        };
+        let newest = *self.newest.borrow();
+        // It ends with an error when nobody sends any more.
+        let _sent = forward.wait_for(|state| state.sent_seq >= newest).await;
     }
 
     /// Reads the journal while it is written.
@@ -229,7 +219,10 @@ impl Controller {
         observation.clock = self.clock_watch.quality();
         observation.journal_trouble.clone_from(&self.disk_trouble);
         observation.notifier_trouble = troubles.notifier;
-        observation.foreman_trouble = troubles.foreman;
+        if let Some((reason, at)) = troubles.foreman {
+            observation.foreman_trouble = Some(reason);
+            observation.is_foreman_tried_again = at.elapsed() >= FOREMAN_PAUSE;
+        }
         let Gathered {
             observation,
             lines,
@@ -246,16 +239,28 @@ impl Controller {
         let mut progress = std::mem::take(&mut self.progress_of_restart);
         progress.append(&mut entry.progress);
         entry.progress = progress;
-        self.write(&before, &entry).await;
+        let seq = self.write(&before, &entry).await;
+        self.note_events(seq, &entry);
         self.hand_on(stepped.commands, &entry.notices);
+        self.hand_on_acknowledged(&entry.observation.acknowledged);
+        let refused = stepped.decision.refused.clone();
         self.show(now, Arc::new(stepped.decision));
-        self.inbox.stepped(step);
+        self.inbox.stepped(step, refused);
     }
 
-    async fn write(&mut self, before: &Memory, entry: &StepEntry) {
-        let (seq, disk) = self.journal.append(before, entry).await;
+    /// Writes an entry down: its sequence.
+    async fn write(&mut self, before: &Memory, entry: &StepEntry) -> u64 {
+        let state = &self.memory.state;
+        let signals = self.inbox.signals_kept(entry.now);
+        let kept = StandingState::from_state(state, signals, self.journal.newest_segment());
+        let snapshot = SnapshotRef::new(before, &self.site);
+        let (safe, (seq, disk)) = tokio::join!(
+            self.safe.keep(kept, state.counters, entry.now),
+            self.journal.append(&snapshot, entry),
+        );
+        self.is_durable = safe.is_ok();
         let trouble = match disk {
-            DiskState::Written => None,
+            DiskState::Written => safe.err(),
             DiskState::Trouble(reason) => Some(reason),
         };
         if trouble.is_some() != self.disk_trouble.is_some() {
@@ -266,6 +271,28 @@ impl Controller {
         }
         self.disk_trouble = trouble;
         self.newest.send_replace(seq);
+        seq
+    }
+
+    /// Adds the curtailments that a step ended to the list.
+    fn note_events(&mut self, seq: u64, entry: &StepEntry) {
+        if entry.events.is_empty() {
+            return;
+        }
+        let mut list = EventList::clone(&self.events);
+        for scored in &entry.events {
+            list.add(PlacedEvent::new(self.journal.id(), seq, scored.clone()));
+        }
+        self.events = Arc::new(list);
+        let (Some(data_dir), list) = (self.data_dir.clone(), self.events.clone()) else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = list.save(&data_dir) {
+                // The journal has them; a start takes them from there.
+                tracing::warn!(%error, "events.json is not written");
+            }
+        });
     }
 
     fn hand_on(&self, commands: Vec<Command>, notices: &[Notice]) {
@@ -277,8 +304,19 @@ impl Controller {
             tracing::error!(%error, "commands could not be handed to their devices");
         }
         for notice in notices {
-            if let Err(error) = self.outlets.notices.try_send(notice.clone()) {
+            let event = NoticeEvent::Raised(notice.clone());
+            if let Err(error) = self.outlets.notices.try_send(event) {
                 tracing::error!(%error, title = notice.title, "a notice could not be handed on");
+            }
+        }
+    }
+
+    fn hand_on_acknowledged(&self, acknowledged: &[u64]) {
+        for (topic, notice) in self.memory.state.notices.about(acknowledged) {
+            let topic = topic.to_owned();
+            let event = NoticeEvent::Acknowledged { topic, notice };
+            if let Err(error) = self.outlets.notices.try_send(event) {
+                tracing::error!(%error, "an acknowledgement could not be handed on");
             }
         }
     }
@@ -304,7 +342,9 @@ impl Controller {
             history: History::with(&history, Sample::new(&decision)),
             decision,
             signals: Arc::new(self.signals.clone()),
+            events: self.events.clone(),
             disk_trouble: self.disk_trouble.clone(),
+            is_durable: self.is_durable,
             forward: self.forward.as_ref().map(|state| state.borrow().clone()),
             loop_s: self.loop_time.as_secs_f64(),
         };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::command_log::{CommandLog, CommandProgress};
-use crate::control::{DecisionRecord, Observation, Site, State, advance};
+use crate::control::{DecisionRecord, Observation, Policy, Site, SitePlan, State, advance};
 use crate::episode::{Episodes, ScoredEvent};
 use crate::moment::Moment;
 use crate::notice::Notice;
@@ -20,6 +20,60 @@ pub struct Memory {
     pub episodes: Episodes,
     /// When a decision that changed nothing was written last.
     pub written: Option<Moment>,
+}
+
+/// A snapshot of the journal as it is written: the memory, and the policy and plan that the steps
+/// after it are taken with.
+#[derive(Debug, Clone, Serialize)]
+pub struct SnapshotRef<'a> {
+    state: &'a State,
+    commands: &'a CommandLog,
+    episodes: &'a Episodes,
+    written: Option<Moment>,
+    policy: &'a Policy,
+    plan: &'a SitePlan,
+}
+
+impl<'a> SnapshotRef<'a> {
+    /// The snapshot of a memory.
+    pub fn new(memory: &'a Memory, site: &'a Site) -> Self {
+        Self {
+            state: &memory.state,
+            commands: &memory.commands,
+            episodes: &memory.episodes,
+            written: memory.written,
+            policy: &site.policy,
+            plan: &site.plan,
+        }
+    }
+}
+
+/// A snapshot as it is read back. Policy and plan are of the version that wrote them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Snapshot {
+    state: State,
+    commands: CommandLog,
+    #[serde(default)]
+    episodes: Episodes,
+    written: Option<Moment>,
+    /// The policy, as JSON; older snapshots have none.
+    #[serde(default)]
+    pub policy: Option<serde_json::Value>,
+    /// The plan, as JSON.
+    #[serde(default)]
+    pub plan: Option<serde_json::Value>,
+}
+
+impl Snapshot {
+    /// The memory.
+    pub fn into_memory(self) -> Memory {
+        Memory {
+            state: self.state,
+            commands: self.commands,
+            episodes: self.episodes,
+            written: self.written,
+        }
+    }
 }
 
 /// Between two decisions that are written though they change nothing.
@@ -98,13 +152,13 @@ impl Memory {
         let progress = self
             .commands
             .follow(site, &observation, &self.state, &commands);
-        let events = self
-            .episodes
-            .follow(site, &observation, &self.state, &decision);
+        let events = self.episodes.follow(site, &observation, &decision);
         let is_due = self
             .written
             .is_none_or(|last| now.ms_since(last) >= ROUTINE_MS);
-        let is_written = is_due || !decision.is_routine();
+        // A step of the wall clock marks the reports of its time.
+        let is_stepped = decision.is_clock_doubtful && observation.clock.stepped_s.is_some();
+        let is_written = is_due || is_stepped || !decision.is_routine();
         if is_written {
             self.written = Some(now);
         }

@@ -5,10 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::observation::MeterReading;
 use crate::control::power::PowerRegion;
-use crate::control::{DecisionRecord, Observation, Site, State};
-use crate::moment::Moment;
-use crate::score::{Event, ScoreCard, score};
-use crate::what_if::events;
+use crate::control::{DecisionRecord, Observation, Site};
+use crate::score::{Event, ScoreCard, goes_on, is_bound, is_same_obligation, obligations};
 
 /// Samples of the meter that are kept of one curtailment: almost three days at one in 5 seconds.
 const MOST_SAMPLES: usize = 50_000;
@@ -31,8 +29,6 @@ pub struct Episodes {
 struct Episode {
     signal: String,
     level: u8,
-    /// When the signal began to ask, where a signal asks.
-    asked_at: Option<Moment>,
     decisions: Vec<DecisionRecord>,
     meter: Vec<MeterReading>,
     commands: usize,
@@ -62,20 +58,12 @@ pub struct ScoredEvent {
     pub is_estimated: bool,
 }
 
-fn is_bound(decision: &DecisionRecord) -> bool {
-    matches!(
-        decision.after.power,
-        PowerRegion::Curtailing | PowerRegion::Curtailed
-    )
-}
-
 impl Episodes {
     /// Follows one step: the curtailments that it ended.
     pub fn follow(
         &mut self,
         site: &Site,
         observation: &Observation,
-        after: &State,
         decision: &DecisionRecord,
     ) -> Vec<ScoredEvent> {
         if self.open.is_none() {
@@ -83,21 +71,17 @@ impl Episodes {
                 self.before = Some(Box::new(decision.clone()));
                 return Vec::new();
             }
-            self.open = Some(Box::new(Episode::begin(
-                decision,
-                after,
-                self.before.take(),
-            )));
+            self.open = Some(Box::new(Episode::begin(decision, self.before.take())));
         }
         let Some(open) = &mut self.open else {
             return Vec::new();
         };
-        open.add(observation, decision);
+        open.add(observation, decision, site.plan.design_kw);
         let now_ms = decision.at.elapsed_ms;
         let is_late = open
             .released_ms
             .is_some_and(|released| now_ms >= released + RESTORE_LIMIT_MS);
-        let is_over = !is_bound(decision)
+        let is_over = !goes_on(decision)
             && (is_late
                 || matches!(
                     decision.after.power,
@@ -113,28 +97,17 @@ impl Episodes {
         let Some(open) = self.open.take() else {
             return Vec::new();
         };
-        let found = events(&open.decisions, &open.meter, &site.plan);
-        let scored = found.into_iter().enumerate().map(|(index, (event, card))| {
-            let begun = open.decisions.iter().find(|one| one.at == event.asked_at);
-            let number = begun.map_or(0, |one| one.number);
-            // The first one began when its signal changed, not when that was noticed.
-            let asked_at = open
-                .asked_at
-                .filter(|at| index == 0 && *at < event.asked_at);
-            let (event, card) = match asked_at {
-                Some(asked_at) => {
-                    let event = Event { asked_at, ..event };
-                    let card = score(&event, &open.decisions, &open.meter, &site.plan);
-                    (event, card)
-                }
-                None => (event, card),
-            };
+        let found = obligations(&open.decisions, &open.meter, &site.plan);
+        let scored = found.into_iter().map(|one| {
+            // Each may be asked for by another, such as a person first and the utility then.
+            let winner = one.begun.verdict.cap(&one.begun.caps);
+            let signal = winner.map_or(&open.signal, |cap| &cap.source).clone();
             ScoredEvent {
-                decision: number,
-                signal: open.signal.clone(),
-                level: open.level,
-                event,
-                card,
+                decision: one.begun.number,
+                signal,
+                level: winner.map_or(open.level, |cap| cap.level),
+                event: one.event,
+                card: one.card,
                 commands: open.commands,
                 notices: open.notices,
                 is_estimated: open.is_estimated,
@@ -145,18 +118,11 @@ impl Episodes {
 }
 
 impl Episode {
-    fn begin(
-        decision: &DecisionRecord,
-        after: &State,
-        before: Option<Box<DecisionRecord>>,
-    ) -> Self {
+    fn begin(decision: &DecisionRecord, before: Option<Box<DecisionRecord>>) -> Self {
         let winner = decision.verdict.cap(&decision.caps);
         let signal = winner.map(|cap| cap.source.clone()).unwrap_or_default();
-        let memory = after.requests.0.get(&signal);
-        let held = memory.and_then(|memory| memory.held.iter().map(|held| held.since).max());
         Self {
             level: winner.map_or(7, |cap| cap.level),
-            asked_at: held,
             signal,
             decisions: before.into_iter().map(|before| *before).collect(),
             meter: Vec::new(),
@@ -167,7 +133,7 @@ impl Episode {
         }
     }
 
-    fn add(&mut self, observation: &Observation, decision: &DecisionRecord) {
+    fn add(&mut self, observation: &Observation, decision: &DecisionRecord, design_kw: f64) {
         self.commands += decision.commands.len();
         self.notices += decision.alarms;
         self.is_estimated |= decision.quality == crate::control::metering::Quality::Estimated;
@@ -178,7 +144,11 @@ impl Episode {
         let last_ms = self.decisions.last().map(|last| last.at.elapsed_ms);
         let is_due = last_ms.is_none_or(|last| now_ms >= last + ROUTINE_MS);
         let is_first = self.decisions.len() <= 1;
-        let is_kept = is_first || is_due || !decision.is_routine();
+        let is_another = self
+            .decisions
+            .last()
+            .is_none_or(|last| !is_same_obligation(last, decision, design_kw));
+        let is_kept = is_first || is_another || is_due || !decision.is_routine();
         if is_kept && self.decisions.len() < MOST_DECISIONS {
             self.decisions.push(decision.clone());
         }

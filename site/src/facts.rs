@@ -26,8 +26,10 @@ const LONG_TEXT: usize = 1_024;
 /// Bytes of the JSON of caps and inputs.
 const MOST_JSON: usize = 64 * 1024;
 
-/// All rows of an entry, in an order that follows from the entry alone. `journal` numbers it.
-pub fn rows(journal: u64, entry: &StepEntry) -> Vec<FactLine> {
+/// All rows of an entry, in an order that follows from the entry alone. `journal` is the sequence
+/// of the journal's first entry, `seq` that of this one.
+pub fn rows(journal: u64, seq: u64, entry: &StepEntry) -> Vec<FactLine> {
+    let place = Place { journal, seq };
     let journal = format!("{journal:x}");
     let mut lines = Lines::default();
     for line in &entry.lines {
@@ -45,7 +47,7 @@ pub fn rows(journal: u64, entry: &StepEntry) -> Vec<FactLine> {
         }
     }
     if let Some(decision) = &entry.decision {
-        lines.add(&decision_row(entry, decision, &journal));
+        lines.add(&decision_row(entry, decision, place));
     }
     for event in &entry.events {
         lines.add(&event_row(entry, event, &journal));
@@ -128,7 +130,36 @@ fn signal_rows(entry: &StepEntry, reading: &SignalReading) -> Vec<SignalRow> {
     }
 }
 
-fn decision_row(entry: &StepEntry, decision: &DecisionRecord, journal: &str) -> CurtailmentRow {
+/// Where an entry is.
+#[derive(Clone, Copy)]
+struct Place {
+    journal: u64,
+    seq: u64,
+}
+
+impl Place {
+    /// The entry of an earlier decision, where this journal has it: each step has one of both.
+    fn entry_of(self, decision: u64, earlier: u64) -> Option<u64> {
+        let steps = decision.checked_sub(earlier)?;
+        let seq = self.seq.checked_sub(steps)?;
+        (seq >= self.journal).then_some(seq)
+    }
+}
+
+/// What a decision used, each with the place of its reading in the journal.
+fn inputs(decision: &DecisionRecord, place: Place) -> serde_json::Value {
+    let used = decision.inputs.iter().map(|used| {
+        let mut shown = json!(used);
+        let seq = used
+            .step
+            .and_then(|step| place.entry_of(decision.number, step));
+        shown["seq"] = json!(seq);
+        shown
+    });
+    used.collect()
+}
+
+fn decision_row(entry: &StepEntry, decision: &DecisionRecord, place: Place) -> CurtailmentRow {
     let count = |count: u32| i64::from(count);
     let counts = decision.machines;
     let verdict = &decision.verdict;
@@ -139,7 +170,7 @@ fn decision_row(entry: &StepEntry, decision: &DecisionRecord, journal: &str) -> 
     CurtailmentRow {
         event_time: entry.now.utc_us,
         site: entry.site.clone(),
-        journal: journal.to_owned(),
+        journal: format!("{:x}", place.journal),
         decision: signed(decision.number),
         state: word_of(&decision.after.power),
         previous: changed.then(|| word_of(&decision.before.power)),
@@ -151,7 +182,7 @@ fn decision_row(entry: &StepEntry, decision: &DecisionRecord, journal: &str) -> 
         winner: winner.map(|cap| within_column(&format!("{} {}", cap.level, cap.source))),
         reason: shortened(&decision.reason, LONG_TEXT),
         caps: bounded_json(&caps),
-        inputs: bounded_json(&json!(decision.inputs)),
+        inputs: bounded_json(&inputs(decision, place)),
         machines_running: count(counts.running),
         machines_stopping: count(counts.stopping),
         machines_stopped: count(counts.stopped),

@@ -66,6 +66,8 @@ pub struct ForwardState {
     pub trouble: Option<String>,
     /// Rows that no stream takes, since the start.
     pub refused_rows: u64,
+    /// Entries of the journal that could not be read and were passed over, since the start.
+    pub unreadable_entries: u64,
 }
 
 /// Sends facts.
@@ -75,7 +77,7 @@ pub struct Forwarder<E> {
     publisher: Publisher,
     site: String,
     cursor_path: PathBuf,
-    rows: fn(u64, &E) -> Vec<FactLine>,
+    rows: fn(u64, u64, &E) -> Vec<FactLine>,
     state: watch::Sender<ForwardState>,
 }
 
@@ -87,7 +89,7 @@ impl<E: DeserializeOwned + Send + 'static> Forwarder<E> {
         publisher: Publisher,
         site: &str,
         cursor_path: PathBuf,
-        rows: fn(u64, &E) -> Vec<FactLine>,
+        rows: fn(u64, u64, &E) -> Vec<FactLine>,
     ) -> (Self, watch::Receiver<ForwardState>) {
         let (state, receiver) = watch::channel(ForwardState::default());
         let forwarder = Self {
@@ -140,7 +142,10 @@ impl<E: DeserializeOwned + Send + 'static> Forwarder<E> {
         let (reader, after) = (self.reader.clone(), cursor.after);
         let read = tokio::task::spawn_blocking(move || reader.read_after::<E>(after, ENTRIES));
         let entries = match read.await {
-            Ok(Ok(entries)) => entries,
+            Ok(Ok(read)) => {
+                self.note_unreadable(&read.unreadable);
+                read.entries
+            }
             Ok(Err(error)) => return Err(error.to_string()),
             Err(error) => return Err(format!("the journal cannot be read: {error}")),
         };
@@ -151,6 +156,17 @@ impl<E: DeserializeOwned + Send + 'static> Forwarder<E> {
             self.send_group(group, cursor).await?;
         }
         Ok(false)
+    }
+
+    /// Facts that never come are told of; what follows them does not wait.
+    fn note_unreadable(&self, entries: &[(u64, String)]) {
+        let Some((seq, reason)) = entries.first() else {
+            return;
+        };
+        let count = entries.len() as u64;
+        tracing::error!(seq, count, reason, "entries of the journal are passed over");
+        self.state
+            .send_modify(|state| state.unreadable_entries += count);
     }
 
     /// Entries of one journal.
@@ -167,7 +183,7 @@ impl<E: DeserializeOwned + Send + 'static> Forwarder<E> {
         let producer: Arc<str> = format!("site.{}.{:x}", self.site, first.journal).into();
         let lines = entries
             .iter()
-            .flat_map(|read| (self.rows)(read.journal, &read.entry));
+            .flat_map(|read| (self.rows)(read.journal, read.seq, &read.entry));
         let mut messages: Vec<SequencedBatch> = Vec::new();
         let mut open: BTreeMap<(&'static str, String), (SequencedBatch, String)> = BTreeMap::new();
         for line in lines {

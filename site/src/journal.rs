@@ -9,6 +9,8 @@
 //! A thread of its own writes: a disk that is slow, full or gone never holds up a decision. What it
 //! could not write waits in memory, bounded, and is written when the disk takes it again.
 
+mod archive;
+mod recovery;
 mod segment;
 mod writer;
 
@@ -22,6 +24,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+pub use archive::{Archive, SegmentPlace};
+use recovery::recover;
+pub use segment::{Content, RawEntry};
+pub use segment::{checked as checked_line, with_sum as line_with_sum};
 pub use writer::DiskState;
 use writer::{Pending, Writer};
 
@@ -34,6 +40,7 @@ pub struct Journal {
     first_seq: u64,
     has_snapshot: bool,
     since_snapshot: u64,
+    newest_segment: u64,
     settings: JournalSettings,
 }
 
@@ -80,6 +87,10 @@ pub struct Recovered<S, E> {
     pub entries: Vec<E>,
     /// What could not be read: which file and why.
     pub complaints: Vec<String>,
+    /// What of it is more than a last line that was torn when its writer was killed.
+    pub damage: Vec<String>,
+    /// The sequence that the newest segment begins with; none without segments.
+    pub newest_segment: Option<u64>,
 }
 
 /// One entry as it is read back.
@@ -93,9 +104,40 @@ pub struct Read<E> {
     pub entry: E,
 }
 
+/// Some entries as they are read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntriesAfter<E> {
+    /// The oldest first.
+    pub entries: Vec<Read<E>>,
+    /// Sequences before the last of them that hold no such entry, and why: the checksum is right,
+    /// and another version wrote it.
+    pub unreadable: Vec<(u64, String)>,
+}
+
+impl<E> EntriesAfter<E> {
+    fn new(
+        found: BTreeMap<u64, Read<E>>,
+        mut unreadable: BTreeMap<u64, String>,
+        most: usize,
+    ) -> Self {
+        let entries: Vec<Read<E>> = found.into_values().take(most).collect();
+        let last = entries.last().map_or(0, |read| read.seq);
+        unreadable.retain(|seq, _| *seq < last);
+        Self {
+            entries,
+            unreadable: unreadable.into_iter().collect(),
+        }
+    }
+}
+
 impl Journal {
     /// Opens the folder, which is made, and reads what a restart needs. `first_seq` must be greater
-    /// than any sequence of an earlier start: seconds since 1970 shifted by 16 bits are.
+    /// than any sequence of an earlier start: seconds since 1970 shifted by 16 bits are. A folder
+    /// that cannot be read or made is a complaint, and entries wait in memory.
+    ///
+    /// # Errors
+    ///
+    /// The thread that writes cannot be started.
     pub fn open<S: DeserializeOwned, E: DeserializeOwned>(
         folder: &Path,
         first_seq: u64,
@@ -105,10 +147,24 @@ impl Journal {
             folder: folder.to_owned(),
             reason,
         };
-        make_folder(folder).map_err(|error| fail(error.to_string()))?;
-        let segments = segment::list(folder).map_err(|error| fail(error.to_string()))?;
-        let (recovered, last_seq) = recover(&segments);
-        let first_seq = first_seq.max(last_seq.map_or(0, |last| last + 1));
+        let made = make_folder(folder);
+        let listed = segment::list(folder);
+        let (mut recovered, last_seq) = recover(listed.as_deref().unwrap_or_default());
+        for error in [made.err(), listed.err()].into_iter().flatten() {
+            let complaint = format!("{}: {error}", folder.display());
+            // Where nothing is and nothing can be made, nothing was lost.
+            if !matches!(folder.try_exists(), Ok(false)) {
+                recovered.damage.push(complaint.clone());
+            }
+            recovered.complaints.push(complaint);
+        }
+        for path in segment::foreign_files(folder) {
+            let path = path.display();
+            let complaint = format!("{path}: no file of this journal; it is left alone");
+            recovered.complaints.push(complaint);
+        }
+        let after_last = last_seq.map_or(0, |last: u64| last.saturating_add(1));
+        let first_seq = first_seq.max(after_last);
         let writer = Writer::start(folder.to_owned(), first_seq, settings.clone())
             .map_err(|error| fail(error.to_string()))?;
         let journal = Self {
@@ -118,6 +174,7 @@ impl Journal {
             first_seq,
             has_snapshot: false,
             since_snapshot: 0,
+            newest_segment: recovered.newest_segment.unwrap_or(0),
             settings,
         };
         Ok((journal, recovered))
@@ -131,6 +188,12 @@ impl Journal {
     /// The sequence that the next entry has.
     pub fn next_seq(&self) -> u64 {
         self.next_seq
+    }
+
+    /// The sequence that the newest segment begins with, as far as it is known to be on the disk;
+    /// 0 before the first.
+    pub fn newest_segment(&self) -> u64 {
+        self.newest_segment
     }
 
     /// Appends an entry that follows on `state`, and waits until it is on the disk, for as long as
@@ -163,7 +226,11 @@ impl Journal {
                     snapshot,
                     line,
                 };
+                let is_segment = pending.snapshot.is_some();
                 let state = self.writer.write(pending, self.settings.patience).await;
+                if is_segment && state == DiskState::Written {
+                    self.newest_segment = seq;
+                }
                 (seq, state)
             }
             Err(error) => (
@@ -190,18 +257,28 @@ pub struct JournalReader {
 }
 
 impl JournalReader {
+    /// The files, without entries that wait for the disk.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read, or there is nothing in it.
+    pub fn archive(&self) -> Result<Archive, JournalError> {
+        Archive::open(&self.folder)
+    }
+
     /// Entries after `seq`, the oldest first, at most so many; none when there are no newer ones.
     /// Blocks on the disk.
     pub fn read_after<E: DeserializeOwned>(
         &self,
         seq: u64,
         most: usize,
-    ) -> Result<Vec<Read<E>>, JournalError> {
+    ) -> Result<EntriesAfter<E>, JournalError> {
         let fail = |error: io::Error| JournalError {
             folder: self.folder.clone(),
             reason: error.to_string(),
         };
         let mut found: BTreeMap<u64, Read<E>> = BTreeMap::new();
+        let mut unreadable = BTreeMap::new();
         // Before the files: what the disk takes meanwhile is in both, and never in neither.
         for (at, text) in self.shared.waiting_after(seq) {
             if let Ok(entry) = serde_json::from_str(&text) {
@@ -228,20 +305,25 @@ impl JournalReader {
             }
             let content = segment::read(one, seq).map_err(fail)?;
             for raw in content.entries {
-                if let Ok(entry) = serde_json::from_str(&raw.text) {
-                    let read = Read {
-                        journal: raw.journal,
-                        seq: raw.seq,
-                        entry,
-                    };
-                    found.entry(raw.seq).or_insert(read);
+                match serde_json::from_str(&raw.text) {
+                    Ok(entry) => {
+                        let read = Read {
+                            journal: raw.journal,
+                            seq: raw.seq,
+                            entry,
+                        };
+                        found.entry(raw.seq).or_insert(read);
+                    }
+                    Err(error) => {
+                        unreadable.insert(raw.seq, error.to_string());
+                    }
                 }
                 if found.len() >= most + waiting {
-                    return Ok(found.into_values().take(most).collect());
+                    return Ok(EntriesAfter::new(found, unreadable, most));
                 }
             }
         }
-        Ok(found.into_values().take(most).collect())
+        Ok(EntriesAfter::new(found, unreadable, most))
     }
 }
 
@@ -251,71 +333,6 @@ fn make_folder(folder: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(folder)
-}
-
-/// What a restart needs, and the last sequence that there is.
-fn recover<S: DeserializeOwned, E: DeserializeOwned>(
-    segments: &[segment::Segment],
-) -> (Recovered<S, E>, Option<u64>) {
-    let mut recovered = Recovered {
-        snapshot: None,
-        entries: Vec::new(),
-        complaints: Vec::new(),
-    };
-    let mut last_seq = None;
-    // From the newest back to the first with a snapshot that can be read.
-    for one in segments.iter().rev() {
-        let content = match segment::read(one, 0) {
-            Ok(content) => content,
-            Err(error) => {
-                recovered
-                    .complaints
-                    .push(format!("{}: {error}", one.path.display()));
-                continue;
-            }
-        };
-        recovered.complaints.extend(content.complaint.clone());
-        let newest = content.entries.last().map(|entry| entry.seq);
-        last_seq = last_seq.max(newest).max(Some(one.first_seq));
-        let mut entries = Vec::new();
-        let mut is_readable = true;
-        for raw in &content.entries {
-            match serde_json::from_str(&raw.text) {
-                Ok(entry) => entries.push(entry),
-                Err(error) => {
-                    let path = one.path.display();
-                    let complaint = format!("{path}, entry {}: {error}", raw.seq);
-                    recovered.complaints.push(complaint);
-                    is_readable = false;
-                    break;
-                }
-            }
-        }
-        // What follows an entry that cannot be read cannot be replayed.
-        if is_readable {
-            entries.append(&mut recovered.entries);
-        }
-        recovered.entries = entries;
-        let Some(text) = &content.snapshot else {
-            continue;
-        };
-        match serde_json::from_str(text) {
-            Ok(state) => {
-                recovered.snapshot = Some(state);
-                break;
-            }
-            Err(error) => {
-                let path = one.path.display();
-                recovered
-                    .complaints
-                    .push(format!("{path}, snapshot: {error}"));
-            }
-        }
-    }
-    if recovered.snapshot.is_none() {
-        recovered.entries.clear();
-    }
-    (recovered, last_seq)
 }
 
 #[cfg(test)]

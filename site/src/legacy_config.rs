@@ -16,6 +16,9 @@ use crate::actuate::ActuatorConfig;
 use crate::notify::ChannelConfig;
 
 mod secrets;
+mod site_config;
+
+pub use site_config::{DESIGN_KW, SITE, is_legacy, load, without_nulls};
 
 /// Bytes of such a file.
 const MOST_BYTES: usize = 64 * 1024;
@@ -194,7 +197,7 @@ impl LegacyConfig {
         let channels = self.channels(secrets, &mut warnings);
         let (channels, sources, actuators) = (
             or_note(channels, &mut errors),
-            self.sources(site),
+            self.sources(site, &mut warnings),
             self.actuators(),
         );
         let settings = LegacySettings {
@@ -233,7 +236,7 @@ impl LegacyConfig {
         let key = "[APIS] foreman_api";
         let base = text.trim_end_matches('/').trim_end_matches("/api");
         let address = match base.strip_prefix("http://") {
-            Some(rest) if !crate::actuate::is_private(base) => {
+            Some(rest) if !headframe_ingest::source::is_private(base) => {
                 warnings.push(format!(
                     "{key}: {text} is plain HTTP, over which anybody could read the key; https:// \
                      is used instead"
@@ -242,7 +245,7 @@ impl LegacyConfig {
             }
             _ => base.to_owned(),
         };
-        if !crate::actuate::is_private(&address) {
+        if !headframe_ingest::source::is_private(&address) {
             return Err(error(key, format!("is {text:?}; write https://host/api")));
         }
         warnings.push(format!(
@@ -262,7 +265,11 @@ impl LegacyConfig {
         Some(address.to_owned())
     }
 
-    fn sources(&self, site: &str) -> Result<Vec<SourceConfig>, LegacyError> {
+    fn sources(
+        &self,
+        site: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<SourceConfig>, LegacyError> {
         let kinds = [("roomalert_ip", "roomalert"), ("iotawatt_ip", "iotawatt")];
         let mut sources = Vec::new();
         for (key, kind) in kinds {
@@ -275,6 +282,16 @@ impl LegacyConfig {
             let source: SourceConfig =
                 serde_json::from_value(source).map_err(|why| error(&*place, why.to_string()))?;
             source.check().map_err(|reason| error(&*place, reason))?;
+            warnings.push(match kind {
+                "iotawatt" => format!(
+                    "{place}: the file does not say which circuit measures the whole site; name \
+                     it as site_meter below [readings]"
+                ),
+                _ => format!(
+                    "{place}: the sensor is taken to have the label of the factory, Internal \
+                     Sensor; see that it has"
+                ),
+            });
             sources.push(source);
         }
         Ok(sources)

@@ -32,3 +32,17 @@ pub struct Notice {
     /// When.
     pub at: Moment,
 }
+
+/// What channels must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoticeEvent {
+    /// A new notice.
+    Raised(Notice),
+    /// A person took notice of what a topic said up to this notice.
+    Acknowledged {
+        /// The topic.
+        topic: String,
+        /// The last notice of it.
+        notice: u64,
+    },
+}

@@ -95,7 +95,7 @@ pub enum Retry {
 
 impl SendFailure {
     /// One that another attempt does not change.
-    pub fn never(reason: impl Into<String>) -> Self {
+    pub fn permanent(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
             retry: Retry::Never,
@@ -103,7 +103,7 @@ impl SendFailure {
     }
 
     /// One that may pass.
-    pub fn later(reason: impl Into<String>) -> Self {
+    pub fn temporary(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
             retry: Retry::Later,

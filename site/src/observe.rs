@@ -4,7 +4,7 @@
 //! A reading is named as in the rows of the streams: `device`, or `device/part`. A device that has
 //! the name of a machine speaks for that machine.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use headframe_ingest::source::{Reading, Readings};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,13 @@ pub struct ReadingsConfig {
     pub site_meter: Option<String>,
     /// The power of machines by their names, where it is not the device of the same name.
     pub machine: BTreeMap<String, String>,
+    /// The loads of machines that nothing measures, by their names: readings whose quantity is
+    /// `load_pct`, each good for the same machine. Its power follows from its load.
+    pub load: BTreeMap<String, Vec<String>>,
+    /// Readings that say more of machines, by their names: Foreman's, such as `foreman/m-1`. Of
+    /// these, of the device of the same name and of what its power is read of, the quantities
+    /// `busy_state`, `failing_state` and `out_of_use_state` count, each 1 where it is so.
+    pub condition: BTreeMap<String, Vec<String>>,
     /// Temperatures.
     pub temperature: Vec<TemperatureConfig>,
     /// Relative humidities of the container.
@@ -95,12 +102,29 @@ fn switch_state() -> String {
     "switch_state".to_owned()
 }
 
+/// What a machine may be said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Busy,
+    Failing,
+    OutOfUse,
+}
+
+const CONDITIONS: [(&str, Condition); 3] = [
+    ("busy_state", Condition::Busy),
+    ("failing_state", Condition::Failing),
+    ("out_of_use_state", Condition::OutOfUse),
+];
+
 /// What one reading says.
 #[derive(Debug, Clone, PartialEq)]
 enum Meaning {
     SiteMeter,
     MachinePower(u32),
+    /// Watts without any load, and watts that a full one adds.
+    MachineLoad(u32, f64, f64),
     MachineChip(u32),
+    MachineCondition(u32, Condition),
     Temperature(SensorKind),
     Humidity,
     Interlock(InterlockKind, bool),
@@ -131,14 +155,19 @@ impl ReadingMap {
         };
         for (index, machine) in (0..).zip(&plan.machines) {
             map.machines.insert(machine.name.clone(), index);
+            map.add_conditions(config, &machine.name, index);
+            if let Some(loads) = config.load.get(&machine.name) {
+                let full_w = machine.power_w - machine.standby_w;
+                for reading in loads {
+                    let meaning = Meaning::MachineLoad(index, machine.standby_w, full_w);
+                    map.add(reading, "load_pct", meaning);
+                }
+                continue;
+            }
             let meter = config.machine.get(&machine.name).unwrap_or(&machine.name);
             map.add(meter, "power_w", Meaning::MachinePower(index));
         }
-        for name in config.machine.keys() {
-            if !map.machines.contains_key(name) {
-                return Err(format!("readings.machine: there is no machine {name:?}"));
-            }
-        }
+        map.check_machines(config)?;
         if let Some(meter) = &config.site_meter {
             map.add(meter, "power_w", Meaning::SiteMeter);
         }
@@ -159,6 +188,44 @@ impl ReadingMap {
         map.add_fans(config, plan)?;
         map.add_feeders(config, plan)?;
         Ok(map)
+    }
+
+    /// Whoever speaks for a machine may say what it is busy with, and whether it can be used.
+    fn add_conditions(&mut self, config: &ReadingsConfig, name: &String, index: u32) {
+        let meter = config.machine.get(name);
+        let loads = config.load.get(name).into_iter().flatten();
+        let others = config.condition.get(name).into_iter().flatten();
+        let speakers = std::iter::once(name).chain(meter).chain(loads);
+        let speakers: BTreeSet<&String> = speakers.chain(others).collect();
+        for speaker in speakers {
+            for (quantity, condition) in CONDITIONS {
+                let meaning = Meaning::MachineCondition(index, condition);
+                self.add(speaker, quantity, meaning);
+            }
+        }
+    }
+
+    /// Refuses machines that are not there, and those with two kinds of evidence.
+    fn check_machines(&self, config: &ReadingsConfig) -> Result<(), String> {
+        let powers = config.machine.keys().map(|name| ("machine", name));
+        let loads = config.load.keys().map(|name| ("load", name));
+        let conditions = config.condition.keys().map(|name| ("condition", name));
+        for (key, name) in powers.chain(loads).chain(conditions) {
+            if !self.machines.contains_key(name) {
+                return Err(format!("readings.{key}: there is no machine {name:?}"));
+            }
+        }
+        for (name, loads) in &config.load {
+            if config.machine.contains_key(name) {
+                return Err(format!(
+                    "readings.load.{name}: its power is measured, by readings.machine; remove one"
+                ));
+            }
+            if loads.is_empty() {
+                return Err(format!("readings.load.{name}: no reading is named"));
+            }
+        }
+        Ok(())
     }
 
     fn add_fans(&mut self, config: &ReadingsConfig, plan: &SitePlan) -> Result<(), String> {
@@ -233,10 +300,12 @@ impl ReadingMap {
             let key = (name, quantity.to_owned());
             for meaning in self.meanings.get(&key).into_iter().flatten() {
                 match meaning {
-                    // A feeder is as loaded as its highest phase.
+                    // A feeder is as loaded as its highest phase, whatever its sign.
                     Meaning::FeederCurrent(feeder) => {
                         let highest = amps.entry(*feeder).or_insert(value);
-                        *highest = highest.max(value);
+                        if value.abs() > highest.abs() {
+                            *highest = value;
+                        }
                     }
                     meaning => observe(observation, meaning, &key.0, value, at),
                 }
@@ -301,6 +370,19 @@ impl ReadingMap {
     }
 }
 
+/// One thing that a machine is said to be, or not to be.
+fn said(machine: u32, condition: Condition, value: f64, at: Moment) -> MachineCondition {
+    let of = |one| (one == condition).then_some(value > 0.5);
+    MachineCondition {
+        machine,
+        is_busy: of(Condition::Busy),
+        is_failing: of(Condition::Failing),
+        is_out_of_use: of(Condition::OutOfUse),
+        chip_c: None,
+        at: Some(at),
+    }
+}
+
 fn observe(observation: &mut Observation, meaning: &Meaning, name: &str, value: f64, at: Moment) {
     match *meaning {
         Meaning::SiteMeter => {
@@ -312,13 +394,22 @@ fn observe(observation: &mut Observation, meaning: &Meaning, name: &str, value: 
             power_w: value,
             at,
         }),
+        Meaning::MachineLoad(machine, standby_w, full_w) => {
+            observation.machines.push(MachineReading {
+                machine,
+                power_w: standby_w + full_w * value / 100.0,
+                at,
+            });
+        }
         Meaning::MachineChip(machine) => observation.conditions.push(MachineCondition {
             machine,
-            is_busy: false,
-            is_out_of_use: false,
-            is_failing: false,
             chip_c: Some(value),
+            at: Some(at),
+            ..MachineCondition::default()
         }),
+        Meaning::MachineCondition(machine, one) => {
+            observation.conditions.push(said(machine, one, value, at));
+        }
         Meaning::Temperature(kind) => observation.temperatures.push(TemperatureReading {
             sensor: name.to_owned(),
             kind,
@@ -366,100 +457,4 @@ fn observe(observation: &mut Observation, meaning: &Meaning, name: &str, value: 
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use serde_json::json;
-
-    fn plan() -> SitePlan {
-        serde_json::from_value(json!({"name": "north", "design_kw": 10.0,
-            "machines": [{"name": "m-1", "hashrate_ths": 100.0, "power_w": 3000.0},
-                {"name": "m-2", "hashrate_ths": 100.0, "power_w": 3000.0}],
-            "feeders": [{"name": "west", "limit_a": 100.0, "volts": 400.0, "phases": 3}],
-            "fans": [{"watts": 900.0}]}))
-        .unwrap()
-    }
-
-    fn map() -> ReadingMap {
-        let config = serde_json::from_value(json!({"site_meter": "main",
-            "machine": {"m-2": "pdu/2"},
-            "temperature": [{"reading": "room/air", "kind": "container"}],
-            "humidity": ["room/air"],
-            "interlock": [{"reading": "room/smoke", "kind": "smoke", "trips_when_open": true}],
-            "fan": [{"fan": 1, "power": "pdu/9", "relay": "relays/relay1"}],
-            "feeder": [{"feeder": "west", "currents": ["main/a", "main/b"]}]}))
-        .unwrap();
-        ReadingMap::new(&config, &plan()).unwrap()
-    }
-
-    fn at() -> Moment {
-        Moment {
-            elapsed_ms: 7,
-            utc_us: 9,
-        }
-    }
-
-    #[test]
-    fn readings_of_devices_find_what_they_are_of() {
-        let mut main = Readings::default();
-        main.power("", Some(9_500.0), None);
-        main.sensor("a", "current_a", Some(12.0));
-        main.sensor("b", "current_a", Some(14.0));
-        let mut pdu = Readings::default();
-        pdu.power("2", Some(2_900.0), None);
-        pdu.power("9", Some(880.0), None);
-        let mut relays = Readings::default();
-        relays.sensor("relay1", "relay_state", Some(1.0));
-        let mut thermometer = Readings::default();
-        thermometer.sensor("air", "temperature_c", Some(24.5));
-        thermometer.sensor("air", "humidity_pct", Some(40.0));
-        thermometer.sensor("smoke", "switch_state", Some(0.0));
-        let mut seen = Observation::default();
-        for (device, readings) in [
-            ("main", main),
-            ("pdu", pdu),
-            ("relays", relays),
-            ("room", thermometer),
-        ] {
-            map().add_to(&mut seen, device, &readings, at());
-        }
-        assert_eq!(seen.site_meter, Some(MeterReading { kw: 9.5, at: at() }));
-        assert_eq!(seen.machines[0].machine, 1);
-        assert_eq!(seen.feeders[0].amps, Some(14.0));
-        assert_eq!(
-            (seen.fans[0].watts, seen.fans[1].is_on),
-            (Some(880.0), Some(true))
-        );
-        assert_eq!(seen.temperatures[0].sensor, "room/air");
-        assert_eq!(seen.humidity[0].pct, 40.0);
-        assert!(seen.interlocks[0].is_tripped, "an open contact trips");
-    }
-
-    #[test]
-    fn a_machine_speaks_for_itself_and_what_is_missing_is_not_observed() {
-        let mut own = Readings::default();
-        own.power("", None, None);
-        own.sensor("board-1", "temperature_c", Some(70.0));
-        own.sensor("board-2", "temperature_c", Some(75.0));
-        own.sensor("inlet", "temperature_c", Some(22.0));
-        let mut seen = Observation::default();
-        map().add_to(&mut seen, "m-1", &own, at());
-        assert!(seen.machines.is_empty(), "no power is not zero power");
-        assert_eq!(seen.conditions[0].chip_c, Some(75.0));
-        assert_eq!(seen.temperatures[0].kind, SensorKind::MinerAir);
-    }
-
-    #[test]
-    fn what_the_plan_does_not_have_is_refused_by_its_key() {
-        let refused = |config: serde_json::Value| {
-            let config = serde_json::from_value(config).unwrap();
-            ReadingMap::new(&config, &plan()).unwrap_err()
-        };
-        let fan = refused(json!({"fan": [{"fan": 2}]}));
-        assert!(fan.contains("readings.fan"), "{fan}");
-        let feeder = refused(json!({"feeder": [{"feeder": "east"}]}));
-        assert!(feeder.contains("\"east\""), "{feeder}");
-        let machine = refused(json!({"machine": {"m-9": "x"}}));
-        assert!(machine.contains("\"m-9\""), "{machine}");
-    }
-}
+mod tests;

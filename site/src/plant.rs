@@ -22,10 +22,12 @@ use crate::moment::Moment;
 use crate::random::Random;
 
 pub use container::{Container, ContainerConfig};
-pub use machine::{Interface, PlantMachine};
+pub use machine::{Found, Interface, PlantMachine};
 
 /// Feeders of a virtual site; machines take turns on them.
 const FEEDERS: usize = 4;
+/// Power in low mode, as a share of rated power.
+const LOW_SHARE: f64 = 0.7;
 
 /// What a virtual site is like.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub struct PlantConfig {
     pub slow_share: f64,
     /// Machines have outlets.
     pub has_outlets: bool,
+    /// Every machine of so many has a low power mode; none where it is 0.
+    pub low_every: usize,
     /// Noise of the site meter, as a share of what it says.
     pub meter_noise: f64,
     /// The container.
@@ -67,6 +71,7 @@ impl Default for PlantConfig {
             dead_share: 0.02,
             slow_share: 0.03,
             has_outlets: true,
+            low_every: 0,
             meter_noise: 0.0003,
             container: ContainerConfig::default(),
         }
@@ -76,7 +81,13 @@ impl Default for PlantConfig {
 impl PlantConfig {
     /// The plan of the site, as its operator would write it.
     pub fn plan(&self) -> SitePlan {
-        let machines = fleet::machines(self.machines, self.mining_kw, FEEDERS, self.has_outlets);
+        let mut machines =
+            fleet::machines(self.machines, self.mining_kw, FEEDERS, self.has_outlets);
+        if self.low_every > 0 {
+            for machine in machines.iter_mut().step_by(self.low_every) {
+                machine.low_power_w = Some(rounded(LOW_SHARE * machine.power_w));
+            }
+        }
         let on_feeder = self.machines.div_ceil(FEEDERS) as f64;
         let each_w = self.mining_kw * 1_000.0 / self.machines.max(1) as f64;
         let limit_a = rounded(1.25 * on_feeder * each_w / (415.0 * 3.0_f64.sqrt()));
@@ -178,6 +189,39 @@ impl Plant {
         }
     }
 
+    /// A site as it was found: machines, relays of fans and contactors as they are, in the plan's
+    /// order. Its meter has no noise, and it has nothing but machines.
+    pub fn as_found(
+        plan: SitePlan,
+        machines: Vec<PlantMachine>,
+        fans: Vec<bool>,
+        feeders: Vec<bool>,
+        seed: u64,
+        now: Moment,
+    ) -> Self {
+        let config = PlantConfig {
+            seed,
+            machines: machines.len(),
+            auxiliary_kw: 0.0,
+            fans: fans.len(),
+            fan_w: 0.0,
+            meter_noise: 0.0,
+            ..PlantConfig::default()
+        };
+        Self {
+            container: Container::new(&config.container),
+            faults: PlantFaults::default(),
+            now,
+            reports: Vec::new(),
+            random: Random(seed),
+            machines,
+            fans,
+            feeders,
+            plan,
+            config,
+        }
+    }
+
     /// Gives commands to the site; what comes of them shows later.
     pub fn apply(&mut self, commands: &[Command]) {
         for command in commands {
@@ -225,7 +269,7 @@ impl Plant {
                 machine.switch_outlet(is_on, now_ms + delay_ms);
                 (Progress::Verified, delay_ms)
             }
-            _ => match machine.ask(is_on, now_ms, delay_ms) {
+            _ => match machine.ask(command.action, now_ms, delay_ms) {
                 Some(answer_ms) if answer_ms <= 3_000 => (Progress::Acknowledged, answer_ms),
                 _ => (Progress::Failed("no answer in 3 s".to_owned()), 3_000),
             },

@@ -18,8 +18,10 @@ pub enum Level {
     Emergency,
 }
 
-/// What is asked, by whom, and for how long.
+/// What is asked, by whom, and for how long. Unknown keys are refused: one that is misspelt would
+/// otherwise mean something else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     /// How urgent it is.
     pub level: Level,
@@ -46,6 +48,18 @@ impl Request {
     }
 }
 
+/// No site draws more, in kilowatts; a cap above it is a mistake.
+pub const MOST_KW: f64 = 1e7;
+
+/// Requests that were given, and count until a moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimedRequests {
+    /// What is asked.
+    pub requests: Vec<Request>,
+    /// Until then.
+    pub until: Moment,
+}
+
 /// What one reading of a signal gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +80,17 @@ pub enum SignalClass {
     Contract,
     /// A price or another reason of economy.
     Economic,
+}
+
+impl SignalClass {
+    /// Its priority, from 0, the highest.
+    pub fn level(self) -> u8 {
+        match self {
+            Self::Mandatory => 3,
+            Self::Contract => 4,
+            Self::Economic => 6,
+        }
+    }
 }
 
 /// One reading of one signal.

@@ -4,6 +4,8 @@
 //! ERCOT's emergency response service: over quarter hours, whole and in part, how much of the
 //! obligation was met.
 
+mod interval;
+mod obligations;
 mod oracle;
 
 use serde::{Deserialize, Serialize};
@@ -14,9 +16,11 @@ use crate::control::power::PowerRegion;
 use crate::control::site_plan::SitePlan;
 use crate::moment::Moment;
 
+use interval::intervals;
+pub use interval::{Quarter, quarters};
+pub use obligations::{Obligation, goes_on, is_bound, is_same_obligation, obligations};
 pub use oracle::best_hashrate_ths;
 
-const QUARTER_US: i64 = 900_000_000;
 const FIVE_MINUTES_US: i64 = 300_000_000;
 
 /// What was asked.
@@ -24,7 +28,8 @@ const FIVE_MINUTES_US: i64 = 300_000_000;
 pub struct Event {
     /// When the signal changed.
     pub asked_at: Moment,
-    /// When the target had to be reached.
+    /// When the target had to be reached, by the word of who asked; the controller wants to be
+    /// there earlier, by `power.deadline_margin_s` of its policy.
     pub deadline: Moment,
     /// When the signal was released.
     pub released_at: Moment,
@@ -104,7 +109,7 @@ pub fn score(
         first_command_s: first.map(|one| after(one.at, event.asked_at)),
         target_s: reached.map(|at| after(at, event.asked_at)),
         compliance_pct: share_pct(fits, bound.len()),
-        performance_factor: performance_factor(event, &bound),
+        performance_factor: performance_factor(event, &bound).map(to_a_millionth),
         overshoot_kwh: energy_kwh(&held, |kw| (event.target_kw - kw).max(0.0)),
         excess_kwh: energy_kwh(&bound, |kw| (kw - event.target_kw).max(0.0)),
         tracking_error_pct: tracking_error_pct(event, &held),
@@ -114,13 +119,19 @@ pub fn score(
             .iter()
             .find(is_back)
             .map(|one| after(one.at, event.released_at)),
-        lost_ths_h: oracle::lost_ths_h(event, decisions, plan),
+        lost_ths_h: rounded(oracle::lost_ths_h(event, decisions, plan)),
         failed_commands_pct: share_pct(failed as usize, sent).unwrap_or(0.0),
         alarms: during().map(|one| one.alarms).sum(),
     }
 }
 
-fn within(meter: &[MeterReading], from: Moment, to: Moment) -> Vec<MeterReading> {
+/// Fewer digits are read back from their JSON bit for bit.
+fn to_a_millionth(number: f64) -> f64 {
+    (number * 1e6).round() / 1e6
+}
+
+/// Samples from a moment on, before another.
+pub fn within(meter: &[MeterReading], from: Moment, to: Moment) -> Vec<MeterReading> {
     let between = meter.iter().filter(|one| one.at >= from && one.at < to);
     between.copied().collect()
 }
@@ -141,47 +152,22 @@ fn reached_at(event: &Event, meter: &[MeterReading]) -> Option<Moment> {
     Some(pair[0].at)
 }
 
-/// The mean of readings that lie in each interval of the wall clock, and its length in seconds.
-fn intervals(meter: &[MeterReading], length_us: i64) -> Vec<(f64, f64)> {
-    let mut found: Vec<(i64, f64, f64)> = Vec::new();
-    for pair in meter.windows(2) {
-        let seconds = pair[1].at.ms_since(pair[0].at) as f64 / 1_000.0;
-        let interval = pair[0].at.utc_us.div_euclid(length_us);
-        match found.last_mut() {
-            Some(last) if last.0 == interval => {
-                last.1 += pair[0].kw * seconds;
-                last.2 += seconds;
-            }
-            _ => found.push((interval, pair[0].kw * seconds, seconds)),
-        }
-    }
-    let whole = found.into_iter().filter(|(_, _, seconds)| *seconds > 0.0);
-    whole
-        .map(|(_, sum, seconds)| (sum / seconds, seconds))
-        .collect()
-}
-
 /// Over quarter hours, weighted by their length: the share of the obligation that was met.
 fn performance_factor(event: &Event, bound: &[MeterReading]) -> Option<f64> {
-    let obligation_kw = event.baseline_kw - event.target_kw;
-    let quarters = intervals(bound, QUARTER_US);
-    let seconds: f64 = quarters.iter().map(|(_, seconds)| seconds).sum();
-    if obligation_kw <= 0.0 || seconds <= 0.0 {
-        return None;
-    }
-    let met = |kw: f64| ((event.baseline_kw - kw) / obligation_kw).clamp(0.0, 1.0);
-    let sum: f64 = quarters
+    let quarters = quarters(event, bound);
+    let seconds: f64 = quarters.iter().map(|one| one.metered_s).sum();
+    let sum: Option<f64> = quarters
         .iter()
-        .map(|(kw, seconds)| met(*kw) * seconds)
+        .map(|one| one.factor.map(|factor| factor * one.metered_s))
         .sum();
-    Some(sum / seconds)
+    (seconds > 0.0).then(|| sum.map(|sum| sum / seconds))?
 }
 
 fn tracking_error_pct(event: &Event, held: &[MeterReading]) -> Option<f64> {
     let means = intervals(held, FIVE_MINUTES_US);
     let error: f64 = means
         .iter()
-        .map(|(kw, _)| (kw - event.target_kw).abs())
+        .map(|one| (one.mean_kw - event.target_kw).abs())
         .sum();
     let mean_kw = error / means.len().max(1) as f64;
     (!means.is_empty() && event.target_kw > 0.0).then(|| rounded(100.0 * mean_kw / event.target_kw))

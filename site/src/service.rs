@@ -1,14 +1,14 @@
 //! A running controller: the loop, with everything that feeds it and everything that it feeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use headframe_ingest::source::{Exchange, Poller};
 use headframe_ingest::{Nats, Publisher, PublisherConfig};
-use serde_json::Value;
+use headframe_query_front::connection;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -17,23 +17,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actuate::{Clock, Dispatcher};
 use crate::clock::SiteClock;
-use crate::command::{Command, Target};
+use crate::command::{Command, Path as CommandPath, Progress, Target};
 use crate::config::SiteConfig;
 use crate::control::Site;
 use crate::control::observation::FanReading;
-use crate::controller::{self, Controller, Opened, Outlets, Troubles};
+use crate::controller::{Controller, OutputQueues, Troubles};
 use crate::entry::{Delivery, StepEntry};
 use crate::facts;
 use crate::forward::{ForwardState, Forwarder};
 use crate::inbox::{DeviceSink, Inbox};
-use crate::journal::JournalSettings;
-use crate::notice::Notice;
+use crate::notice::{Notice, NoticeEvent};
 use crate::notify::{Attempt, AttemptOutcome, Notifier};
 use crate::observe::ReadingMap;
-use crate::request::SignalReading;
-use crate::rest::{self, GivenSignals, Routes};
-use crate::signal::{ConfiguredSignal, Given};
+use crate::rest::{self, Routes};
+use crate::start::{self, StartKind};
 use crate::watchdog::Watchdog;
+use signals::Signals;
+
+mod dashboard_file;
+mod once;
+mod signals;
+mod supervise;
+mod usage;
+
+pub use once::CallTimes;
 
 /// Steps whose commands may wait for their devices.
 const COMMANDS: usize = 64;
@@ -54,54 +61,27 @@ pub struct Service {
     signal_pause: Duration,
     dispatcher: Dispatcher,
     commands: mpsc::Receiver<Vec<Command>>,
-    notices: mpsc::Receiver<Notice>,
+    notices: mpsc::Receiver<NoticeEvent>,
     attempts: mpsc::Receiver<Attempt>,
     notifier: Notifier,
     troubles: watch::Sender<Troubles>,
     forwarder: Option<Forwarder<StepEntry>>,
     inbox: Arc<Inbox>,
     clock: SiteClock,
+    dashboard_file: Option<PathBuf>,
     tasks: JoinSet<()>,
-}
-
-/// The signals of a site.
-struct Signals {
-    all: Vec<ConfiguredSignal>,
-    clock: SiteClock,
-    inbox: Arc<Inbox>,
-}
-
-impl std::fmt::Debug for Signals {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} signals", self.all.len())
-    }
-}
-
-impl GivenSignals for Signals {
-    fn give(&self, signal: &str, body: Value, by: &str) -> Result<(), Option<String>> {
-        let found = self.all.iter().find(|one| one.config.name == signal);
-        let found = found.ok_or(None)?;
-        let mut given: Given = serde_json::from_value(body).map_err(|e| Some(e.to_string()))?;
-        given.by = match given.by.trim() {
-            "" => by.to_owned(),
-            named => format!("{named} ({by})"),
-        };
-        let given = found.give(given, self.clock.now());
-        given.map_err(|error| Some(error.to_string()))
-    }
-}
-
-/// Rows of an entry.
-fn rows(journal: u64, entry: &StepEntry) -> Vec<crate::forward::FactLine> {
-    facts::rows(journal, entry)
 }
 
 impl Service {
     /// Opens the journal, binds the address and connects everything; nothing is sent yet.
     pub async fn open(config: &SiteConfig) -> anyhow::Result<Self> {
+        Self::open_as(config, StartKind::Anew).await
+    }
+
+    async fn open_as(config: &SiteConfig, kind: StartKind) -> anyhow::Result<Self> {
         let site = Arc::new(config.check(true)?);
         let token = config.token()?;
-        let opened = open_journal(config, &site)?;
+        let opened = start::from_config(config, &site, kind).await?;
         let clock = opened.clock;
         let listener = TcpListener::bind(config.listen)
             .await
@@ -126,10 +106,11 @@ impl Service {
             &mut tasks,
         )
         .map_err(|faults| anyhow::anyhow!(joined(&faults)))?;
-        let signals = signals(config, &exchange, clock, &inbox)?;
+        let signals = Signals::open(config, &exchange, clock, &inbox)?;
+        signals.restore(&opened.signals);
         let poller = poller(config, &inbox)?;
         let (troubles, troubles_seen) = watch::channel(Troubles::default());
-        let outlets = Outlets {
+        let outlets = OutputQueues {
             commands: command_sender,
             notices: notice_sender,
         };
@@ -142,6 +123,7 @@ impl Service {
             troubles_seen,
             loop_time,
         );
+        controller.keep_events(&config.data_dir);
         let forwarder = forwarder(config, &controller).await?;
         let forwarder = forwarder.map(|(forwarder, state)| {
             controller.show_forwarding(state);
@@ -164,6 +146,7 @@ impl Service {
             forwarder,
             inbox,
             clock,
+            dashboard_file: config.dashboard_file.clone(),
             tasks,
         })
     }
@@ -177,26 +160,6 @@ impl Service {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let (controller, mut tasks) = self.start(stop.clone()).await;
         controller.run(Watchdog::from_environment(), stop).await;
-        tasks.shutdown().await;
-        Ok(())
-    }
-
-    /// Reads everything for so long, takes a step, and waits as long for its commands: the loop of
-    /// somebody else, such as cron, calls this.
-    pub async fn run_once(self, wait: Duration, stop: CancellationToken) -> anyhow::Result<()> {
-        let (mut controller, mut tasks) = self.start(stop.clone()).await;
-        let pause = async || {
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stop.cancelled() => {}
-            }
-        };
-        pause().await;
-        controller.step().await;
-        pause().await;
-        // What became of the commands is part of the next call's state.
-        controller.step().await;
-        stop.cancel();
         tasks.shutdown().await;
         Ok(())
     }
@@ -219,6 +182,7 @@ impl Service {
             forwarder,
             inbox,
             clock,
+            dashboard_file,
             mut tasks,
         } = self;
         read_back(&dispatcher, &inbox, clock).await;
@@ -228,11 +192,15 @@ impl Service {
         if let Some(forwarder) = forwarder {
             tasks.spawn(forwarder.run(controller.newest(), stop.clone()));
         }
-        for index in 0..signals.all.len() {
-            let signals = signals.clone();
-            tasks.spawn(async move { signals.watch(index, signal_pause).await });
+        signals.watch_all(signal_pause, &mut tasks);
+        if let Some(file) = dashboard_file {
+            let status = controller.status();
+            tasks.spawn(dashboard_file::write_each_step(file, clock, status));
         }
-        tasks.spawn(carry_out(dispatcher.clone(), commands, inbox.clone()));
+        usage::start(&signals, &controller.status(), &mut tasks);
+        supervise::start(&controller, &inbox, clock, &mut tasks);
+        let (seen, said) = (inbox.clone(), troubles.clone());
+        tasks.spawn(carry_out(dispatcher.clone(), commands, seen, said));
         tasks.spawn(async move {
             let mut ticks = tokio::time::interval(REFRESH);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -247,11 +215,8 @@ impl Service {
         if let Some(listener) = listener {
             let stopped = stop.clone();
             tasks.spawn(async move {
-                let served = axum::serve(listener, router);
-                let served = served.with_graceful_shutdown(stopped.cancelled_owned());
-                if let Err(error) = served.await {
-                    tracing::error!(%error, "routes and pages are gone; the loop goes on");
-                }
+                let settings = rest::connections();
+                connection::serve(listener, router, settings, None, stopped).await;
             });
         }
         (controller, tasks)
@@ -266,38 +231,9 @@ fn poller(config: &SiteConfig, inbox: &Arc<Inbox>) -> anyhow::Result<Option<Poll
     Ok(Some(Poller::new(sink, &config.sources, &config.source)?))
 }
 
-fn open_journal(config: &SiteConfig, site: &Site) -> anyhow::Result<Opened> {
-    let settings = JournalSettings {
-        max_bytes: config.journal_max_bytes,
-        ..JournalSettings::default()
-    };
-    let mut seed = [0; 8];
-    aws_lc_rs::rand::fill(&mut seed)
-        .map_err(|_| anyhow::anyhow!("the system has no randomness"))?;
-    let folder = config.data_dir.join("journal");
-    let seed = u64::from_le_bytes(seed);
-    Ok(controller::open(site, &folder, settings, seed)?)
-}
-
 fn joined<E: std::fmt::Display>(faults: &[E]) -> String {
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     faults.join("\n")
-}
-
-fn signals(
-    config: &SiteConfig,
-    exchange: &Exchange,
-    clock: SiteClock,
-    inbox: &Arc<Inbox>,
-) -> anyhow::Result<Arc<Signals>> {
-    let name = &config.plan.name;
-    let all = config.signal.iter();
-    let all = all.map(|signal| ConfiguredSignal::new(signal.clone(), name, exchange.clone()));
-    Ok(Arc::new(Signals {
-        all: all.collect::<Result<_, _>>()?,
-        clock,
-        inbox: inbox.clone(),
-    }))
 }
 
 fn routes(
@@ -333,25 +269,13 @@ async fn forwarder(
     let cursor = config.data_dir.join("sent.json");
     let (reader, name) = (controller.reader(), &config.plan.name);
     Ok(Some(Forwarder::new(
-        reader, nats, publisher, name, cursor, rows,
+        reader,
+        nats,
+        publisher,
+        name,
+        cursor,
+        facts::rows,
     )))
-}
-
-impl Signals {
-    /// Reads one signal again and again.
-    async fn watch(&self, index: usize, pause: Duration) {
-        let Some(signal) = self.all.get(index) else {
-            return;
-        };
-        let pause = signal.config.interval().unwrap_or(pause);
-        let mut ticks = tokio::time::interval(pause);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let reading: SignalReading = signal.read(self.clock.now()).await;
-            self.inbox.signal(reading);
-        }
-    }
 }
 
 /// Reads the relays of fans and feeders before the first step: what is so is not asserted anew.
@@ -388,16 +312,29 @@ async fn carry_out(
     dispatcher: Dispatcher,
     mut commands: mpsc::Receiver<Vec<Command>>,
     inbox: Arc<Inbox>,
+    troubles: watch::Sender<Troubles>,
 ) {
+    // Commands that Foreman has, and its troubles.
+    let mut at_foreman: BTreeSet<u64> = BTreeSet::new();
     let (reports, mut reported) = mpsc::channel(COMMANDS);
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
             next = commands.recv() => match next {
-                Some(commands) => dispatcher.start(commands, &reports, &mut tasks),
+                Some(commands) => {
+                    let foreman = commands.iter().filter(|one| one.path == CommandPath::Foreman);
+                    at_foreman.extend(foreman.map(|one| one.id));
+                    dispatcher.start(commands, &reports, &mut tasks);
+                }
                 None => return,
             },
-            Some(report) = reported.recv() => inbox.report(report),
+            Some(report) = reported.recv() => {
+                let is_over = report.progress != Progress::Sent;
+                if is_over && at_foreman.remove(&report.command) {
+                    troubles.send_modify(|troubles| troubles.note_foreman(&report.progress));
+                }
+                inbox.report(report);
+            }
             Some(_) = tasks.join_next() => {}
         }
     }
@@ -406,7 +343,7 @@ async fn carry_out(
 /// Hands notices to channels, and what became of them to the inbox.
 async fn notify(
     notifier: Notifier,
-    mut notices: mpsc::Receiver<Notice>,
+    mut notices: mpsc::Receiver<NoticeEvent>,
     mut attempts: mpsc::Receiver<Attempt>,
     inbox: Arc<Inbox>,
     troubles: watch::Sender<Troubles>,
@@ -416,7 +353,14 @@ async fn notify(
     loop {
         tokio::select! {
             notice = notices.recv() => {
-                let Some(notice) = notice else { return };
+                let notice = match notice {
+                    None => return,
+                    Some(NoticeEvent::Raised(notice)) => notice,
+                    Some(NoticeEvent::Acknowledged { topic, notice }) => {
+                        notifier.settle(&topic, notice);
+                        continue;
+                    }
+                };
                 let short = Notice { text: String::new(), ..notice.clone() };
                 followed.insert(notice.id, short);
                 while followed.len() > FOLLOWED {

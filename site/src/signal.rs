@@ -10,7 +10,7 @@ use headframe_ingest::source::{Credentials, Exchange};
 use serde::Deserialize;
 
 use crate::moment::Moment;
-use crate::request::{Request, SignalValue};
+use crate::request::{Request, SignalValue, TimedRequests};
 
 mod config;
 mod evidence;
@@ -27,8 +27,9 @@ mod usage;
 
 pub use config::{ConfiguredSignal, SignalConfig, SignalError, faults};
 pub use evidence::RawBody;
+pub use layout::{KeptLayout, LayoutShown};
 pub use level_map::LevelRange;
-pub use usage::{OperatingState, Usage};
+pub use usage::{OperatingState, Usage, UsageReportError};
 
 /// Every kind of signal.
 pub const ALL: &[&dyn SignalKind] = &[
@@ -66,19 +67,49 @@ pub trait Signal: Send + Sync {
         Err("this signal is read, and cannot be given".to_owned())
     }
 
+    /// What somebody gave, and until when it counts.
+    fn held(&self) -> Option<TimedRequests> {
+        None
+    }
+
+    /// Takes what was given before a restart.
+    fn restore(&self, _held: TimedRequests) {}
+
     /// The last bodies as they came, the newest last, where there are some.
     fn evidence(&self) -> Vec<RawBody> {
         Vec::new()
     }
 
-    /// Takes the layout that the page has from now on, after somebody looked at it. False where
-    /// there is none.
-    fn accept_layout(&self) -> bool {
+    /// The layout of its page, where it has one that is checked.
+    fn layout(&self) -> Option<LayoutShown> {
+        None
+    }
+
+    /// Takes the layout that the last page had, after somebody looked at it. The error says why
+    /// not.
+    fn accept_layout(&self, _layout: &str) -> Result<(), String> {
+        Err("it has no layout that is checked".to_owned())
+    }
+
+    /// The layout that is expected, to outlast a restart.
+    fn kept_layout(&self) -> Option<KeptLayout> {
+        None
+    }
+
+    /// Takes the layout that was expected before a restart.
+    fn restore_layout(&self, _kept: &KeptLayout) {}
+
+    /// Whether the asker wants to know how the site did.
+    fn wants_reports(&self) -> bool {
         false
     }
 
-    /// Says how the site did, where the asker wants to know. The error says why that failed.
-    async fn report(&self, _usage: &Usage, _context: &ReadContext<'_>) -> Result<(), String> {
+    /// Says how the site did, where the asker wants to know.
+    async fn report(
+        &self,
+        _usage: &Usage,
+        _context: &ReadContext<'_>,
+    ) -> Result<(), UsageReportError> {
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::control::machine::MachinePhase;
 use crate::control::{DecisionRecord, Site};
 use crate::entry::Memory;
+use crate::event_list::EventList;
 use crate::forward::ForwardState;
 use crate::history::History;
 use crate::moment::Moment;
@@ -34,10 +35,14 @@ pub struct Status {
     pub signals: Arc<Vec<SignalReading>>,
     /// Decisions that changed something, the newest first.
     pub recent: Arc<Vec<Arc<DecisionRecord>>>,
+    /// Scored curtailments, the newest first.
+    pub events: Arc<EventList>,
     /// Power against the target over time.
     pub history: Arc<History>,
     /// Why the journal is not written; nothing while it is.
     pub disk_trouble: Option<String>,
+    /// Trips, orders and what was given to signals are on the disk.
+    pub is_durable: bool,
     /// How far facts have come, where there is a connection.
     pub forward: Option<ForwardState>,
     /// Whether a step came in time.
@@ -50,6 +55,7 @@ struct MachineShown<'a> {
     name: &'a str,
     model: &'a str,
     phase: MachinePhase,
+    is_low: bool,
     since_s: f64,
     power_w: Option<f64>,
     power_age_s: f64,
@@ -57,6 +63,7 @@ struct MachineShown<'a> {
     efficiency_j_th: Option<f64>,
     hashrate_ths: f64,
     chip_c: Option<f64>,
+    is_busy: bool,
     is_failing: bool,
     is_out_of_use: bool,
     feeder: Option<&'a str>,
@@ -116,7 +123,8 @@ impl Status {
                 "name": reading.source, "class": reading.class, "value": reading.value,
                 "age_s": age_s(now.elapsed_ms, reading.read_at.elapsed_ms)})).collect::<Vec<_>>(),
             "inputs": state.inputs,
-            "override": state.authority.manual,
+            "override": state.authority.overrides.first(),
+            "overrides": state.authority.overrides,
             "lockouts": state.authority.lockouts,
             "trips": state.trips.latches,
             "alarms": state.notices.standing,
@@ -124,6 +132,9 @@ impl Status {
             "plan": decision.plan,
             "is_clock_doubtful": decision.is_clock_doubtful,
             "disk_trouble": self.disk_trouble,
+            "durable": self.is_durable,
+            "supervision": state.supervision,
+            "start_hold": state.authority.start_hold,
             "facts": self.forward,
             "commands_open": self.memory.commands.open().count(),
         });
@@ -141,6 +152,7 @@ impl Status {
                 name: &plan.name,
                 model: &plan.model,
                 phase: state.phase,
+                is_low: state.low_since_ms.is_some(),
                 since_s: age_s(now.elapsed_ms, state.since_ms),
                 power_w: state.power_w,
                 power_age_s: age_s(now.elapsed_ms, state.power_ms),
@@ -148,7 +160,8 @@ impl Status {
                 efficiency_j_th: plan.efficiency_j_th,
                 hashrate_ths: plan.hashrate_ths,
                 chip_c: state.chip_c,
-                is_failing: state.is_failing,
+                is_busy: state.is_busy,
+                is_failing: state.fails(),
                 is_out_of_use: state.is_out_of_use,
                 feeder: plan.feeder.as_deref(),
             };
@@ -161,6 +174,19 @@ impl Status {
     /// first.
     pub fn history(&self) -> Value {
         json!({"samples": self.history.samples()})
+    }
+
+    /// `GET /api/v1/site/events`: at most so many scored curtailments, the newest first, before an
+    /// id where one is given; none when there is no such id.
+    pub fn events(&self, before: Option<&str>, most: usize) -> Option<Value> {
+        let all = self.events.events();
+        let from = match before {
+            None => 0,
+            Some(id) => 1 + all.iter().position(|one| one.id == id)?,
+        };
+        let shown = all.get(from..).unwrap_or_default().iter().take(most);
+        let shown: Vec<Value> = shown.map(|one| json!(**one)).collect();
+        Some(json!({"events": shown, "kept": all.len()}))
     }
 
     /// `GET /api/status` of the old controller: the main numbers.

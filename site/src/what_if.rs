@@ -7,16 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::observation::{MeterReading, Observation};
 use crate::control::policy::{BadValue, Policy};
-use crate::control::power::PowerRegion;
 use crate::control::{DecisionRecord, Site, SitePlan, State, advance};
 use crate::moment::Moment;
 use crate::plant::{Plant, PlantConfig};
-use crate::score::{Event, ScoreCard, score};
+use crate::score::{Event, ScoreCard, obligations};
 
 /// The poll of the replay.
 const POLL_MS: u64 = 5_000;
-/// An event is scored until so long after its release, or until everything runs again.
-const RESTORE_LIMIT_MS: u64 = 3_600_000;
 
 /// One recorded step: what came from outside of the site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,54 +125,6 @@ pub fn events(
     meter: &[MeterReading],
     plan: &SitePlan,
 ) -> Vec<(Event, ScoreCard)> {
-    let is_bound = |one: &DecisionRecord| {
-        matches!(
-            one.after.power,
-            PowerRegion::Curtailing | PowerRegion::Curtailed
-        )
-    };
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(begun) = decisions[at..]
-        .iter()
-        .position(is_bound)
-        .map(|step| at + step)
-    {
-        let length = decisions[begun..].iter().position(|one| !is_bound(one));
-        let ended = length.map_or(decisions.len(), |length| begun + length);
-        let bound = &decisions[begun..ended];
-        // A release is seen when the cap is gone; the region waits until it is stable.
-        let is_capped = |one: &&DecisionRecord| one.verdict.is_capped(&one.caps);
-        let capped = bound.iter().take_while(is_capped).count();
-        let released_at = decisions
-            .get(begun + capped)
-            .map_or(bound[0].at, |one| one.at);
-        let asked_at = bound[0].at;
-        let until = released_at.plus_ms(RESTORE_LIMIT_MS);
-        let before = &decisions[at..begun];
-        let baseline_kw = before.last().unwrap_or(&bound[0]).measured_kw;
-        let deadline_ms = bound[0].deadline_ms.unwrap_or(asked_at.elapsed_ms);
-        let event = Event {
-            asked_at,
-            deadline: asked_at.plus_ms(deadline_ms.saturating_sub(asked_at.elapsed_ms)),
-            released_at,
-            target_kw: bound[0].verdict.target_kw,
-            baseline_kw,
-        };
-        let next = decisions[ended..]
-            .iter()
-            .position(is_bound)
-            .map(|step| ended + step);
-        let last = next.unwrap_or(decisions.len());
-        let until = decisions.get(last).map_or(until, |one| until.min(one.at));
-        let own: Vec<MeterReading> = meter
-            .iter()
-            .filter(|one| one.at >= asked_at && one.at < until)
-            .copied()
-            .collect();
-        let card = score(&event, &decisions[begun..last], &own, plan);
-        found.push((event, card));
-        at = ended;
-    }
-    found
+    let found = obligations(decisions, meter, plan).into_iter();
+    found.map(|one| (one.event, one.card)).collect()
 }

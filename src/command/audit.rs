@@ -109,7 +109,7 @@ impl Command for Audit {
                 match (report.differences.len(), report.unchecked.len()) {
                     (0, 0) => Ok(()),
                     (0, _) => bail!(
-                        "the self of block {hash} is incomplete: not everything could be checked"
+                        "the audit of block {hash} is incomplete: not everything could be checked"
                     ),
                     (count, _) => bail!(
                         "the tables do not agree with each other about block {hash}: {count} \
@@ -184,6 +184,12 @@ async fn audit_evidence(
     );
     for verifier in &report.verifiers {
         println!("signed by {verifier}");
+    }
+    if report.photos > 0 {
+        println!(
+            "photos of inspections that are as they were uploaded: {}",
+            report.photos
+        );
     }
     match report.difference {
         Some(difference) => bail!("the evidence does not hold: {difference}"),

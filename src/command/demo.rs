@@ -26,19 +26,32 @@ pub struct Demo {
     /// Where miners connect.
     #[arg(long, default_value = "127.0.0.1:3333")]
     stratum: SocketAddr,
+    /// Where the controller of the simulated mine has its pages.
+    #[arg(long, default_value = "127.0.0.1:5000")]
+    site: SocketAddr,
+    /// Let the utility of the simulated mine ask it once a minute to draw less.
+    #[arg(long)]
+    curtail: bool,
     /// Hashes a block costs on the private chain; when absent, what one thread of this machine does
-    /// in less than half a second, so that the first coins can be spent, and paid, soon.
+    /// in about half a second, so that the first coins can be spent, and paid, soon.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     difficulty: Option<u64>,
 }
 
 impl Command for Demo {
+    /// On a chain whose blocks cost half a second, a block is often found twice; the pages and the
+    /// rows show it, a line for each would hide the demo's own.
+    const DEFAULT_LOG: &'static str =
+        "warn,async_nats=error,headframe_stratum::chain::failover=error";
+
     async fn run(self) -> anyhow::Result<()> {
         demo::run(DemoOptions {
             length: self.for_,
             data: self.data,
             listen: self.listen,
             stratum: self.stratum,
+            site: self.site,
+            curtails: self.curtail,
             difficulty: self.difficulty,
         })
         .await

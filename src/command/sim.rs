@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use headframe_ingest::simulator::{Scenario, Simulator, VirtualRun};
 use headframe_ingest::source::SourceConfig;
+use headframe_site::simulated_site::site_config;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,10 @@ pub struct Sim {
     /// Write that configuration into this file, once every device is served.
     #[arg(long)]
     config_file: Option<PathBuf>,
+    /// Write a configuration of the site controller that watches and switches the simulated
+    /// devices into this file: for `headframe site run`.
+    #[arg(long)]
+    site_config_file: Option<PathBuf>,
     /// Append what each device answered to this file, a line of JSON each.
     #[arg(long)]
     answers: Option<PathBuf>,
@@ -98,7 +103,7 @@ impl Sim {
     }
 
     async fn serve(&self, scenario: Scenario) -> anyhow::Result<()> {
-        let simulator = Simulator::start(scenario, self.speed).await?;
+        let simulator = Simulator::start(scenario.clone(), self.speed).await?;
         let printed = Printed {
             roles: ["pipelines", "maintenance", "query", "sources"],
             source: simulator.sources(),
@@ -110,6 +115,11 @@ impl Sim {
             out.flush()?;
         }
         if let Some(file) = &self.config_file {
+            write_whole(file, &config)?;
+        }
+        if let Some(file) = &self.site_config_file {
+            let config = site_config(&scenario, &simulator)?;
+            let config = toml::to_string_pretty(&toml::Value::try_from(config)?)?;
             write_whole(file, &config)?;
         }
         eprintln!(

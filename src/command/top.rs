@@ -74,7 +74,7 @@ async fn show<B: Backend<Error = std::io::Error>>(
         tokio::select! {
             _ = looks.tick() => snapshot.poll_again(&top.client).await,
             key = keys.recv() => match key {
-                Some(key) if !ends(key) => {}
+                Some(key) if !is_quit(key) => {}
                 _ => return Ok(()),
             },
         }
@@ -95,7 +95,7 @@ fn keys() -> mpsc::Receiver<Key> {
     receiver
 }
 
-fn ends(key: Key) -> bool {
+fn is_quit(key: Key) -> bool {
     matches!(key, Key::Char('q') | Key::Esc | Key::Ctrl('c'))
 }
 
@@ -121,10 +121,10 @@ mod tests {
     #[test]
     fn q_escape_and_control_c_end_it_and_nothing_else() {
         for key in [Key::Char('q'), Key::Esc, Key::Ctrl('c')] {
-            assert!(ends(key), "{key:?}");
+            assert!(is_quit(key), "{key:?}");
         }
         for key in [Key::Char('c'), Key::Up, Key::Char('\n')] {
-            assert!(!ends(key), "{key:?}");
+            assert!(!is_quit(key), "{key:?}");
         }
     }
 

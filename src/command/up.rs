@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Command;
-use crate::config::{Config, Role};
+use crate::config::{Config, Role, ignored_variables};
 use crate::service;
 
 /// Run the roles of a configuration file.
@@ -23,6 +23,13 @@ impl Command for Up {
 
     async fn run(self) -> anyhow::Result<()> {
         let config = Config::load_for(Some(&self.config), self.roles)?;
+        let ignored = ignored_variables();
+        if !ignored.is_empty() {
+            tracing::warn!(
+                variables = %ignored.join(", "),
+                "variables of other mining control systems have no counterpart and change nothing"
+            );
+        }
         Box::pin(service::run_until_stopped(config)).await
     }
 }

@@ -62,7 +62,8 @@ enum Action {
         #[arg(long, value_parser = life)]
         expires: Option<Duration>,
     },
-    /// Take a user or a token away; it ends within a second.
+    /// Take a user or a token away: sessions and statements end within a second, subscriptions
+    /// within five.
     Revoke {
         /// The user or token.
         name: String,

@@ -1,5 +1,5 @@
 //! `headframe whatif`: the blocks of a time paid on other terms, and who would have got more or
-//! less.
+//! less; and the curtailments of a site under another policy.
 
 use anyhow::{Context as _, anyhow, bail};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
@@ -7,16 +7,19 @@ use headframe_pipelines::payout;
 use headframe_pipelines::payout::audit::replay::{Comparison, Policy, replay};
 use headframe_schemas::column::{EARLIEST_EVENT_US, LATEST_EVENT_US};
 use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI};
+use headframe_site::command_line::WhatIf as SiteWhatIf;
 
 use super::Command;
 use super::audit::Tables;
 
 /// Pay past blocks on other terms, on paper, and show who gains and loses.
 #[derive(Debug, clap::Parser)]
-#[command(name = "whatif")]
+#[command(name = "whatif", args_conflicts_with_subcommands = true)]
 pub struct Whatif {
+    #[command(subcommand)]
+    of_site: Option<OfSite>,
     /// pplns, prop or solo.
-    scheme: String,
+    scheme: Option<String>,
     /// The PPLNS window in blocks, at most three decimals.
     #[arg(long, default_value = "2", value_parser = milli)]
     window: i64,
@@ -36,13 +39,23 @@ pub struct Whatif {
     tables: Tables,
 }
 
+/// What else can be tried on paper.
+#[derive(Debug, clap::Subcommand)]
+enum OfSite {
+    /// Replay recorded curtailments of a site under another policy.
+    Curtail(SiteWhatIf),
+}
+
 impl Command for Whatif {
     async fn run(self) -> anyhow::Result<()> {
-        let scheme = payout::find(&self.scheme).ok_or_else(|| {
+        if let Some(OfSite::Curtail(whatif)) = self.of_site {
+            return Box::pin(whatif.run()).await;
+        }
+        let name = self.scheme.unwrap_or_default();
+        let scheme = payout::find(&name).ok_or_else(|| {
             let names: Vec<&str> = payout::ALL.iter().map(|scheme| scheme.name()).collect();
             anyhow!(
-                "there is no scheme {:?}; there are {}",
-                self.scheme,
+                "there is no scheme {name:?}; there are {}, and `curtail` for a site",
                 names.join(", ")
             )
         })?;

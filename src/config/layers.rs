@@ -1,5 +1,6 @@
 //! The layers of the configuration: the file, and the environment above it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -7,20 +8,73 @@ use anyhow::{Context, bail};
 /// `HEADFRAME__QUERY__LISTEN` is `listen` in `[query]`.
 const ENV_PREFIX: &str = "HEADFRAME__";
 
-/// Names that mining control systems before this one gave to settings, and where those stand here.
-/// Their databases and caches have no counterpart.
-const ALIASES: &[(&str, [&str; 3])] = &[
-    (
-        "ENERGY_THRESHOLD_WARNING",
-        ["pipelines", "allocation", "warning_pct"],
-    ),
-    (
-        "ENERGY_THRESHOLD_CRITICAL",
-        ["pipelines", "allocation", "critical_pct"],
-    ),
+/// A name that mining control systems before this one gave to a setting.
+struct Alias {
+    name: &'static str,
+    /// Where the setting stands here.
+    path: &'static [&'static str],
+    /// Whether its value is a truth value, which those systems also write as 1, 0, t, f or in
+    /// capitals.
+    is_switch: bool,
+}
+
+/// Those that have a counterpart here.
+const ALIASES: [Alias; 3] = [
+    Alias {
+        name: "METRICS_ENABLED",
+        path: &["query", "metrics"],
+        is_switch: true,
+    },
+    Alias {
+        name: "ENERGY_THRESHOLD_WARNING",
+        path: &["pipelines", "allocation", "warning_pct"],
+        is_switch: false,
+    },
+    Alias {
+        name: "ENERGY_THRESHOLD_CRITICAL",
+        path: &["pipelines", "allocation", "critical_pct"],
+        is_switch: false,
+    },
 ];
 
-/// The file with the environment applied; an alias counts less than the key's own name.
+/// Those that have none: there is no database and no cache to connect to, and every environment has
+/// the rules of production.
+const WITHOUT_COUNTERPART: [&str; 11] = [
+    "APP_ENV",
+    "DB_HOST",
+    "DB_PORT",
+    "DB_USER",
+    "DB_PASSWORD",
+    "DB_NAME",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "POSTGRES_USER",
+    "POSTGRES_PASSWORD",
+    "POSTGRES_DB",
+];
+
+/// The variables of such systems that are set and change nothing here.
+pub fn ignored_variables() -> Vec<&'static str> {
+    let is_set = |name: &&str| std::env::var_os(name).is_some();
+    WITHOUT_COUNTERPART.into_iter().filter(is_set).collect()
+}
+
+impl Alias {
+    /// The value as TOML writes it.
+    fn as_toml<'a>(&self, text: &'a str) -> &'a str {
+        match text {
+            "1" | "t" | "T" | "TRUE" | "True" if self.is_switch => "true",
+            "0" | "f" | "F" | "FALSE" | "False" if self.is_switch => "false",
+            text => text,
+        }
+    }
+
+    fn path(&self) -> Vec<String> {
+        self.path.iter().map(|part| (*part).to_owned()).collect()
+    }
+}
+
+/// The file with the environment applied.
 pub fn merged(file: Option<&Path>) -> anyhow::Result<toml::Table> {
     let mut table = match file {
         Some(file) => {
@@ -31,20 +85,62 @@ pub fn merged(file: Option<&Path>) -> anyhow::Result<toml::Table> {
         }
         None => toml::Table::new(),
     };
-    for (alias, path) in ALIASES {
-        if let Ok(value) = std::env::var(alias) {
-            set(&mut table, &path.map(str::to_owned), &value)
-                .with_context(|| format!("environment variable {alias}"))?;
+    apply(&mut table, &std::env::vars().collect())?;
+    Ok(table)
+}
+
+/// Sets what variables say: ours and aliases, which may not contradict each other.
+fn apply(table: &mut toml::Table, variables: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    for alias in &ALIASES {
+        let Some(text) = variables.get(alias.name) else {
+            continue;
+        };
+        let path = alias.path();
+        let ours = variables
+            .iter()
+            .find(|(name, _)| path_of(name).is_some_and(|other| other == path));
+        if let Some((name, other)) = ours
+            && !is_same(&read(alias.as_toml(text)), &read(other))
+        {
+            bail!(
+                "environment variable {} is {text:?} but {name} is {other:?}; both set {}: leave \
+                 one of them out",
+                alias.name,
+                path.join(".")
+            );
+        }
+        set(table, &path, alias.as_toml(text))
+            .with_context(|| format!("environment variable {}", alias.name))?;
+    }
+    for (name, text) in variables {
+        if let Some(path) = path_of(name) {
+            set(table, &path, text).with_context(|| format!("environment variable {name}"))?;
         }
     }
-    for (key, value) in std::env::vars().filter(|(key, _)| key.starts_with(ENV_PREFIX)) {
-        let path: Vec<String> = key[ENV_PREFIX.len()..]
-            .split("__")
-            .map(str::to_lowercase)
-            .collect();
-        set(&mut table, &path, &value).with_context(|| format!("environment variable {key}"))?;
-    }
-    Ok(table)
+    Ok(())
+}
+
+/// The key that a variable of ours sets, by its parts.
+fn path_of(name: &str) -> Option<Vec<String>> {
+    let path = name.strip_prefix(ENV_PREFIX)?;
+    Some(path.split("__").map(str::to_lowercase).collect())
+}
+
+/// Whether two values set a key to the same: 80 is 80.0.
+fn is_same(one: &toml::Value, other: &toml::Value) -> bool {
+    let number = |value: &toml::Value| match value {
+        toml::Value::Integer(_) | toml::Value::Float(_) => value.to_string().parse::<f64>().ok(),
+        _ => None,
+    };
+    one == other || number(one).is_some_and(|one| Some(one) == number(other))
+}
+
+/// What reads as a TOML value is one; anything else is text.
+fn read(text: &str) -> toml::Value {
+    let parsed = format!("value = {text}").parse::<toml::Table>().ok();
+    parsed
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
 }
 
 fn set(table: &mut toml::Table, path: &[String], text: &str) -> anyhow::Result<()> {
@@ -60,15 +156,7 @@ fn set(table: &mut toml::Table, path: &[String], text: &str) -> anyhow::Result<(
         };
         return set(section, rest, text);
     }
-    // What reads as a TOML value is one; anything else is text.
-    let value = format!("value = {text}")
-        .parse::<toml::Table>()
-        .ok()
-        .and_then(|mut parsed| parsed.remove("value"));
-    table.insert(
-        key.clone(),
-        value.unwrap_or_else(|| toml::Value::String(text.to_owned())),
-    );
+    table.insert(key.clone(), read(text));
     Ok(())
 }
 

@@ -35,7 +35,8 @@ pub struct MaintenanceSection {
     pub log_kept_days: u32,
     /// Days for which files that left a table are kept for queries of the past.
     pub files_kept_days: u32,
-    /// Days after which raw rows are compressed harder.
+    /// Days after the day that raw rows were stored in, and after the week of a rollup's windows,
+    /// after which they are compressed harder.
     pub cold_after_days: u32,
     /// Days after which rows are dropped, by table.
     #[serde(deserialize_with = "over_defaults")]

@@ -27,7 +27,7 @@ impl Monerod {
     pub async fn start(folder: &Path, difficulty: u64) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        stop_orphan(&folder.join(PID_FILE), folder).await;
+        stop_orphan(&folder.join(PID_FILE), "monero", folder).await;
         let binary = std::env::var_os("HEADFRAME_MONEROD").unwrap_or_else(|| "monerod".into());
         let (rpc, p2p) = (free_port()?, free_port()?);
         let log = std::fs::File::create(folder.join("monerod.out"))?;

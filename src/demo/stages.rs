@@ -3,13 +3,13 @@
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 
 /// What every stage must have added, and the query that counts it.
-const STAGES: [(&str, &str); 9] = [
+const STAGES: [(&str, &str); 10] = [
     ("shares", SHARES),
     (
         "accepted shares",
@@ -20,6 +20,10 @@ const STAGES: [(&str, &str); 9] = [
         "SELECT count(*) AS n FROM blocks WHERE status = 'accepted'",
     ),
     ("hashrate reports", "SELECT count(*) AS n FROM hashrate"),
+    (
+        "readings of the mine's power",
+        "SELECT count(*) AS n FROM energy",
+    ),
     (
         "shares in windows of 10 s",
         "SELECT CAST(coalesce(sum(accepted_shares), 0) AS BIGINT) AS n FROM hashrate_10s",
@@ -62,18 +66,16 @@ pub struct Counts(Vec<i64>);
 /// How often they are asked for until they stay the same, and the pause between.
 const MAX_QUERIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a statement is sent again to a server that has too much to do.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Counts {
     /// Counts all of them.
     pub async fn query(http: SocketAddr) -> anyhow::Result<Self> {
         let mut counts = Vec::new();
         for (stage, statement) in STAGES {
-            counts.push(
-                query_number(http, statement)
-                    .await
-                    .with_context(|| format!("counting {stage}"))?
-                    .0,
-            );
+            let number = number_at_last(http, statement).await;
+            counts.push(number.with_context(|| format!("counting {stage}"))?);
         }
         Ok(Self(counts))
     }
@@ -94,7 +96,7 @@ impl Counts {
 
     /// Prints what was added since `before`. An error names the stages of which nothing came.
     pub async fn report(&self, before: &Self, http: SocketAddr) -> anyhow::Result<()> {
-        let payment_expected = query_number(http, MATURED_LONG_AGO).await?.0 > 0;
+        let payment_expected = number_at_last(http, MATURED_LONG_AGO).await? > 0;
         for ((stage, _), (before, after)) in STAGES.iter().zip(before.0.iter().zip(&self.0)) {
             println!("  {stage:<30}{:>12}{after:>12}", after - before);
         }
@@ -131,7 +133,28 @@ pub async fn shares(http: SocketAddr) -> anyhow::Result<(i64, Option<String>)> {
 
 /// What miners were sent by the payments in the tables, in thousandths of a coin.
 pub async fn sent(http: SocketAddr) -> anyhow::Result<i64> {
-    Ok(query_number(http, SENT).await?.0)
+    number_at_last(http, SENT).await
+}
+
+/// The number that a statement counts. A server that has too much to do refuses it for a while.
+async fn number_at_last(http: SocketAddr, statement: &str) -> anyhow::Result<i64> {
+    let begun = Instant::now();
+    loop {
+        match query_number(http, statement).await {
+            Ok((number, _)) => return Ok(number),
+            Err(error) if begun.elapsed() < PATIENCE && is_busy(&error) => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether the server may answer the same statement later.
+fn is_busy(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<reqwest::Error>();
+    let status = error.and_then(reqwest::Error::status);
+    status.is_some_and(|status| [429, 503, 504, 507].contains(&status.as_u16()))
 }
 
 async fn query_number(http: SocketAddr, statement: &str) -> anyhow::Result<(i64, Option<String>)> {

@@ -36,7 +36,7 @@ impl DemoWallet {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = folder.canonicalize()?;
-        stop_orphan(&folder.join(PID_FILE), &folder).await;
+        stop_orphan(&folder.join(PID_FILE), "monero", &folder).await;
         let login_file = folder.join("login");
         let login = login(&login_file)?;
         let port = free_port()?;
@@ -159,6 +159,16 @@ fn settings(folder: &Path, login: &str, daemon: &str, port: u16) -> anyhow::Resu
     );
     write_private(&file, &text)?;
     Ok(file)
+}
+
+/// A token that is made up at the first start, in a file that only its owner can read.
+pub(super) fn made_up_token(file: &Path) -> anyhow::Result<String> {
+    if let Ok(token) = std::fs::read_to_string(file) {
+        return Ok(token.trim().to_owned());
+    }
+    let token = format!("{:032x}", rand::random::<u128>());
+    write_private(file, &format!("{token}\n"))?;
+    Ok(token)
 }
 
 /// Writes a file that only its owner can read.

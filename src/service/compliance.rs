@@ -87,12 +87,18 @@ impl Compliance for StreamCompliance {
         (found.into_iter().cloned().collect(), has_more)
     }
 
-    fn violation(&self, id: &str) -> Option<Violation> {
-        self.violations.state().find(id).cloned()
+    fn has_left(&self) -> bool {
+        self.violations.state().has_left()
+    }
+
+    async fn violation(&self, id: &str) -> Result<Option<Violation>, ComplianceFailure> {
+        recall(&self.violations, id).await?;
+        Ok(self.violations.state().find(id).cloned())
     }
 
     async fn report(&self, report: Report) -> Result<Violation, ComplianceFailure> {
         let id = reported_id(&report);
+        recall(&self.violations, &id).await?;
         let plan = |state: &ViolationState| {
             lifecycle::report(state.find(&id), &report, now_us()).map(NextMessage::Message)
         };
@@ -100,6 +106,7 @@ impl Compliance for StreamCompliance {
     }
 
     async fn decide(&self, id: &str, decision: Decision) -> Result<Violation, ComplianceFailure> {
+        recall(&self.violations, id).await?;
         let plan = |state: &ViolationState| {
             let before = state.find(id).ok_or_else(|| missing("violation", id))?;
             lifecycle::decide(before, &decision, now_us()).map(NextMessage::Message)
@@ -130,6 +137,7 @@ impl Compliance for StreamCompliance {
         seen: i64,
         actor: Actor,
     ) -> Result<Order, ComplianceFailure> {
+        recall(&self.orders, id).await?;
         let plan = |state: &state::OrderState| {
             let before = state.find(id).ok_or_else(|| missing("order", id))?;
             order::decide(before, step, seen, &actor, now_us()).map(NextMessage::Message)
@@ -137,7 +145,13 @@ impl Compliance for StreamCompliance {
         change(&self.orders, plan).await
     }
 
-    fn score(&self, subject_kind: &str, subject: &str, completeness: Option<f64>) -> Option<Value> {
+    fn score(
+        &self,
+        subject_kind: &str,
+        subject: &str,
+        completeness: Option<f64>,
+        stored: &[Violation],
+    ) -> Option<Value> {
         let kind = resource::find(&format!("{subject_kind}s"))?;
         self.registry.find(kind, subject)?;
         let members = self.members(subject_kind, subject);
@@ -147,14 +161,15 @@ impl Compliance for StreamCompliance {
                 .iter()
                 .any(|(kind, id)| *kind == row.subject_kind && *id == row.subject)
         };
+        let left = stored
+            .iter()
+            .filter(|row| state.find(&row.violation).is_none());
         let now = now_us();
-        let score = score(state.rows().filter(is_member), completeness, now);
+        let rows = state.rows().filter(is_member).chain(left);
+        let score = score(rows, completeness, now);
         Some(score_json((subject_kind, subject), &score, now))
     }
-}
 
-impl StreamCompliance {
-    /// A pool or an operator, and what belongs to it by the registry.
     fn members(&self, subject_kind: &str, subject: &str) -> Vec<(&'static str, String)> {
         let own = match subject_kind {
             "operator" => "operator",
@@ -180,6 +195,12 @@ impl StreamCompliance {
         }
         members
     }
+}
+
+/// Takes the newest row of a violation or an order in again, where it left memory.
+async fn recall<S: StreamState>(state: &SharedState<S>, id: &str) -> Result<(), ComplianceFailure> {
+    let recalled = state.recall::<Refusal>(id).await;
+    recalled.map_err(|error| ComplianceFailure::Unavailable(error.to_string()))
 }
 
 async fn change<S: StreamState>(

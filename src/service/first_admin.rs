@@ -10,13 +10,16 @@ use super::Service;
 const OFFER_LIFE: Duration = Duration::from_secs(3_600);
 
 impl Service {
-    /// Prints a token that makes the first admin, when there is no user yet. Printing it is not
-    /// logging it: standard output belongs to whoever started the process.
+    /// Prints a link that makes the first admin, when there is no user yet. Its token is in the
+    /// fragment, which browsers send to nobody. Printing it is not logging it: standard output
+    /// belongs to whoever started the process.
     pub async fn offer_first_admin(&self) {
         match self.first_admin_token().await {
             Ok(Some(token)) => println!(
-                "There is no user yet. Whoever sends this within an hour, or types its token at \
-                 {0}/sign-in, becomes the first admin; it works once:\n  \
+                "There is no user yet. Whoever opens this within an hour becomes the first \
+                 admin; it works once:\n  \
+                 {0}/sign-in#{token}\n\
+                 or sends:\n  \
                  curl {0}/api/v1/setup -H 'Content-Type: application/json' -d \
                  '{{\"token\": \"{token}\", \"name\": \"NAME\", \"password\": \"PASSWORD\"}}'",
                 self.http_url

@@ -7,7 +7,7 @@ use axum::http::Method;
 use headframe_ingest::http as http_ingest;
 use headframe_pipelines::signature::SigningKey;
 use headframe_query_engine::{DeltaTables, Source, StreamSource};
-use headframe_query_front::{LiveTail, PlaceKey, Probe, RouteHandler, Services};
+use headframe_query_front::{LiveTail, PlaceKey, Probe, QueryConfig, RouteHandler, Services};
 use headframe_sinks::Lake;
 use headframe_sinks::wallet::WalletKind;
 use headframe_stratum::StatsHandle;
@@ -16,10 +16,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::config::Role;
 use crate::service::accounts::AccountsProbe;
 use crate::service::components::Components;
+use crate::service::descriptors;
 use crate::service::faults::{TaskFilter, TaskKind};
 use crate::service::host_usage::ProcfsMonitor;
 use crate::service::local_stream::LocalStream;
 use crate::service::payment_service::StreamPaymentService;
+use crate::service::photos::LakePhotos;
 use crate::service::pool_chain::PoolChain;
 use crate::service::probes::{
     NatsProbe, PaymentProbe, PoolProbe, StorageProbe, StreamProbe, TaskProbe,
@@ -27,6 +29,17 @@ use crate::service::probes::{
 
 /// The shortest time that a row may wait for its commit before the process calls itself late.
 const LEAST_COMMIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// The HTTP server's own configuration, with as many connections as the miners of a pool leave.
+pub fn query_config(components: &Components) -> QueryConfig {
+    let mut query = components.config.query.clone();
+    let miners = match components.runs(Role::Stratum) {
+        true => components.config.stratum.max_sessions,
+        false => 0,
+    };
+    query.max_connections = descriptors::http_connections(query.max_connections, miners);
+    query
+}
 
 /// What the HTTP server needs for the roles of this process.
 pub fn services(
@@ -36,7 +49,7 @@ pub fn services(
 ) -> anyhow::Result<Services> {
     let host_monitor = Arc::new(ProcfsMonitor::new(components.config.data_dir.clone()));
     let mut services = Services {
-        metrics,
+        metrics: metrics.filter(|_| components.config.query.metrics),
         host_monitor: Some(host_monitor),
         postgres: components.config.postgres.clone(),
         access: components.config.access.clone(),
@@ -74,6 +87,7 @@ pub fn services(
     }
     if components.runs(Role::Query) {
         services.payment_service = Some(Arc::new(payment_service(components)));
+        services.photos = Some(Arc::new(LakePhotos::new(lake)));
         let key_file = components.config.data_dir.join("keys/access.key");
         services.token_key_file = Some(key_file);
         let ingest = components.config.ingest.clone();

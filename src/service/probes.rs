@@ -13,7 +13,7 @@ use headframe_pipelines::payment::{PayerStateHandle, WalletBalance};
 use headframe_query_front::Probe;
 use headframe_schemas::stream;
 use headframe_sinks::Lake;
-use headframe_stratum::StatsHandle;
+use headframe_stratum::{Stats, StatsHandle};
 
 use crate::service::acknowledged::Acknowledged;
 use crate::service::faults::{Faults, TaskFilter};
@@ -23,6 +23,9 @@ const UNREAD: Duration = Duration::from_secs(10);
 
 /// Seconds of a daemon's silence that are worth a word.
 const SILENT_S: u64 = 2;
+
+/// Seconds for which `/ready` speaks of a chain that fell and of a block that was refused.
+const RECENT_S: u64 = 600;
 
 /// How long NATS may take to answer; shorter than a probe may take, so that the words are these.
 const ANSWER: Duration = Duration::from_millis(1_500);
@@ -97,6 +100,29 @@ impl Probe for PaymentProbe {
     }
 }
 
+/// What `/ready` says of a pool that is ready: what happened of late, and what is about to end.
+fn pool_notes(stats: &Stats) -> Option<String> {
+    let is_recent = |ago_s: &u64| *ago_s <= RECENT_S;
+    let fall = stats.chain_fell.filter(|fall| is_recent(&fall.ago_s));
+    let notes = [
+        stats
+            .stopping
+            .then(|| "the pool stops: it takes no more miners".to_owned()),
+        stats.daemon_silent_s.and_then(silence),
+        fall.map(|fall| {
+            format!(
+                "the chain fell by {} blocks {} s ago; found blocks above are looked at again",
+                fall.blocks, fall.ago_s
+            )
+        }),
+        stats.block_refused_s.filter(is_recent).map(|ago_s| {
+            format!("the daemon refused a found block {ago_s} s ago; the table blocks says why")
+        }),
+    ];
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
+}
+
 /// What `/ready` says of a daemon that does not answer, while miners go on with the last template.
 fn silence(seconds: u64) -> Option<String> {
     (seconds >= SILENT_S).then(|| {
@@ -148,7 +174,7 @@ impl Probe for PoolProbe {
         self.0.snapshot().unready.map_or(Ok(()), Err)
     }
     async fn note(&self) -> Option<String> {
-        silence(self.0.snapshot().daemon_silent_s?)
+        pool_notes(&self.0.snapshot())
     }
 }
 
@@ -273,6 +299,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 
+    use headframe_stratum::ChainFall;
+
     use super::*;
 
     fn view(after: i64, rows: &[(i64, Option<i64>)]) -> TailView {
@@ -295,6 +323,34 @@ mod tests {
     fn a_silent_daemon_is_told_with_its_seconds() {
         assert_eq!(silence(1), None);
         assert!(silence(28).is_some_and(|said| said.contains("for 28 s")));
+    }
+
+    #[test]
+    fn a_pool_that_is_ready_notes_what_happened_of_late_and_what_ends() {
+        assert_eq!(pool_notes(&Stats::default()), None);
+        let fall = |ago_s| Some(ChainFall { blocks: 71, ago_s });
+        let stats = Stats {
+            daemon_silent_s: Some(28),
+            chain_fell: fall(9),
+            block_refused_s: Some(3),
+            stopping: true,
+            ..Stats::default()
+        };
+        let said = pool_notes(&stats).unwrap();
+        for part in [
+            "takes no more miners",
+            "not answered for 28 s",
+            "fell by 71 blocks 9 s ago",
+            "refused a found block 3 s ago",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        let long_ago = Stats {
+            chain_fell: fall(RECENT_S + 1),
+            block_refused_s: Some(RECENT_S + 1),
+            ..Stats::default()
+        };
+        assert_eq!(pool_notes(&long_ago), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use headframe_query_engine::{Engine, LiveRowsServer, Source, SqlReports};
 use headframe_query_front::worker::{SocketFolder, SqlWorkers, WorkerProgram, WorkerSettings};
 use headframe_query_front::{Engines, Probe};
 
+use crate::config::Role;
 use crate::service::Service;
 use crate::service::components::Components;
 
@@ -24,7 +25,7 @@ impl Service {
         let stores = components.tables.iter();
         let stores = stores.map(|(lake, _)| (lake.object_store_url(), lake.store().clone()));
         let engine = Engine::new(config.clone(), sources.clone(), stores.collect())?;
-        let (workers, live_rows) = start(components, sources)?;
+        let (workers, live_rows) = start(components, sources.clone())?;
         ready.push(Arc::new(workers.probe()));
         self.sql_workers = Some(workers.clone());
         let stop = self.stop_accepting.clone();
@@ -34,7 +35,7 @@ impl Service {
         });
         Ok(Engines {
             sql: workers,
-            reports: Arc::new(SqlReports::new(config, Arc::new(engine))),
+            reports: Arc::new(SqlReports::new(config, Arc::new(engine)).with_sources(sources)),
         })
     }
 }
@@ -54,8 +55,13 @@ fn start(
         .with_context(|| format!("cannot listen on {}", live_rows.display()))?;
     let user_tables = components.user_pipelines.iter();
     let user_tables = user_tables.map(|pipeline| pipeline.table.clone());
+    let mut query = config.query.clone();
+    if query.worker_cores == 0 && config.roles.contains(&Role::Stratum) {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        query.worker_cores = (cores - 1).max(1);
+    }
     let settings = WorkerSettings {
-        query: config.query.clone(),
+        query,
         lake_url: config.lake_url(),
         lake_options: config.lake.options.clone(),
         user_tables: user_tables.collect(),

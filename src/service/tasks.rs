@@ -7,6 +7,7 @@ use headframe_coopmine::coordinator::Coordinator;
 use headframe_pipelines::{Context, pipeline, user_pipeline};
 use headframe_query_front::BoundServer;
 use headframe_query_front::access::accounts::Accounts;
+use headframe_query_front::access::process_accounts::ProcessAccounts;
 use headframe_query_front::request_log::RequestLog;
 use headframe_schemas::{Table, table};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
@@ -213,11 +214,17 @@ impl Service {
         });
     }
 
-    /// Starts taking in workers of a CoopMine cluster, where this process runs its coordinator.
-    pub(super) fn spawn_coordinator(&mut self, coordinator: Option<Coordinator>) {
+    /// Starts taking in workers of a CoopMine cluster, where this process runs its coordinator,
+    /// whose pages and routes know the accounts of this process.
+    pub(super) fn spawn_coordinator(
+        &mut self,
+        coordinator: Option<Coordinator>,
+        accounts: Arc<dyn ProcessAccounts>,
+    ) {
         let Some(coordinator) = coordinator else {
             return;
         };
+        let coordinator = coordinator.with_accounts(accounts);
         let stop = self.stop_accepting.clone();
         self.tasks.spawn(async move {
             let ended = coordinator.run(stop).await;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use headframe_stratum::randomx::{Mode, SeedMemory, Vm, pages};
+use headframe_stratum::randomx::{BuildThreads, Mode, SeedMemory, Vm, pages};
 
 const SEED: [u8; 32] = [0x41; 32];
 
@@ -30,7 +30,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let built = cpu_s();
         let mut memory = SeedMemory::light(&SEED, huge_pages)?;
         if mode == Mode::Full {
-            memory = SeedMemory::full(&memory, threads, huge_pages, &AtomicBool::new(false))?;
+            let build = BuildThreads {
+                count: threads,
+                nice: 0,
+            };
+            memory = SeedMemory::full(&memory, build, huge_pages, &AtomicBool::new(false))?;
         }
         let (built, took) = (cpu_s() - built, started.elapsed().as_secs_f64());
         let [clock, cpu] = hash(&Arc::new(memory), threads, Duration::from_secs(seconds))?;

@@ -248,10 +248,10 @@ pub trait Chain: Send + Sync + 'static {
     fn progress(&self) -> Option<String> {
         None
     }
-    /// Whatever the chain must do in the background, until `stop`. Rings when a look at the tip is
-    /// worth it.
+    /// Whatever the chain must do in the background, until `stop`. Notifies `wakeup` when a
+    /// look at the tip is worth it.
     fn run_background(&self, wakeup: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
-        // A chain that is only asked has nobody to ring for.
+        // A chain that is only asked has nothing to notify of.
         drop(wakeup);
         async move { stop.cancelled().await }.boxed()
     }

@@ -36,8 +36,8 @@ pub(crate) struct PoolContext {
     pub(crate) blocks: SharedOpenBlocks,
     /// Measures how fast miners hear of a new block.
     pub(crate) broadcast_latency: Arc<BroadcastLatency>,
-    /// Rings the feed.
-    pub(crate) bell: Arc<Notify>,
+    /// Makes the template watcher look at once.
+    pub(crate) wakeup: Arc<Notify>,
     /// Shares and blocks being worked on; they outlive their connection.
     pub(crate) tasks: TaskTracker,
     /// Random, so that a restart never hands out the same work again.

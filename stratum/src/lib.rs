@@ -66,4 +66,4 @@ pub use facts::{DurableFacts, FactError, Facts, Spooler};
 #[cfg(feature = "pool")]
 pub use pool::{BoundPool, Stratum, StratumError};
 #[cfg(feature = "pool")]
-pub use stats::{Stats, StatsHandle, TipSeen};
+pub use stats::{ChainFall, Stats, StatsHandle, TipSeen};

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::randomx::{Mode, Seeds};
+use crate::randomx::Seeds;
 use broken::Broken;
 use client::{ClientConfig, ClientEvent, ClientTiming, PoolClient, ShareToSend};
 use endpoint::PoolEndpoint;
@@ -35,8 +35,8 @@ pub const ALGOS: [&str; 2] = ["rx/0", "rx/opensy"];
 const FOUND_QUEUE: usize = 64;
 /// Events that nobody has looked at yet; a pool that causes more has to wait.
 const EVENTS: usize = 64;
-/// Between looks whether a faster memory is there.
-const MEMORY_LOOK: Duration = Duration::from_secs(1);
+/// How long the pool may take for its last answers, so that a miner ends within a second.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// What to mine, where and as whom.
 #[derive(Debug, Clone)]
@@ -64,6 +64,8 @@ pub struct MinerStats {
     pub accepted: u64,
     /// Shares the pool refused.
     pub rejected: u64,
+    /// Shares the pool was sent and did not answer before the connection ended.
+    pub unanswered: u64,
     /// Jobs received.
     pub jobs: u64,
     /// Logins that were answered well.
@@ -78,6 +80,7 @@ struct Counters {
     hashes: Arc<AtomicU64>,
     accepted: AtomicU64,
     rejected: AtomicU64,
+    unanswered: AtomicU64,
     jobs: AtomicU64,
     logins: AtomicU64,
     last_error: Mutex<Option<String>>,
@@ -96,6 +99,7 @@ impl MinerHandle {
             hashes: counters.hashes.load(Relaxed),
             accepted: counters.accepted.load(Relaxed),
             rejected: counters.rejected.load(Relaxed),
+            unanswered: counters.unanswered.load(Relaxed),
             jobs: counters.jobs.load(Relaxed),
             logins: counters.logins.load(Relaxed),
             last_error: counters
@@ -112,6 +116,7 @@ pub struct Miner {
     config: MinerConfig,
     fallbacks: Vec<PoolEndpoint>,
     nice: i32,
+    pin: bool,
     seeds: Arc<Seeds>,
     counters: Arc<Counters>,
     algos: Vec<String>,
@@ -128,6 +133,7 @@ impl Miner {
                 config,
                 fallbacks: Vec::new(),
                 nice: 0,
+                pin: true,
                 seeds,
                 counters: counters.clone(),
                 algos,
@@ -155,6 +161,12 @@ impl Miner {
         self
     }
 
+    /// Whether each hashing thread keeps to a core of its own, where there is one for each.
+    pub fn with_pin(mut self, pin: bool) -> Self {
+        self.pin = pin;
+        self
+    }
+
     /// Tells what happens. Whoever listens must go on listening, or let the receiver go.
     pub fn with_events(mut self) -> (Self, mpsc::Receiver<MinerEvent>) {
         let (events, received) = mpsc::channel(EVENTS);
@@ -163,17 +175,19 @@ impl Miner {
     }
 
     /// Mines until `stop`, reconnecting as often as needed, to a pool that is away less and less
-    /// often. Fails only if its threads cannot be started, or if the pool's address is none.
+    /// often; what it was sent by then the pool may still answer for a moment. Fails only if its
+    /// threads cannot be started, or if the pool's address is none.
     pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
         let pools = self.pools()?;
         let (sender, mut found) = mpsc::channel(FOUND_QUEUE);
         let plan = ThreadPlan {
             threads: self.config.threads,
             nice: self.nice,
+            pin: self.pin,
         };
         let threads = HashingThreads::start(plan, self.counters.hashes.clone(), sender)?;
         let (submit, submissions) = mpsc::channel(FOUND_QUEUE);
-        let (sender, events) = mpsc::channel(EVENTS);
+        let (sender, mut events) = mpsc::channel(EVENTS);
         let client = PoolClient::new(ClientConfig {
             pools,
             login: self.config.login.clone(),
@@ -181,7 +195,10 @@ impl Miner {
             rigid: self.config.rigid.clone(),
             algos: self.algos.clone(),
             leases: false,
-            timing: ClientTiming::default(),
+            timing: ClientTiming {
+                drain_at_stop: LAST_ANSWERS,
+                ..ClientTiming::default()
+            },
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(client.run(submissions, sender, stop.clone()));
@@ -189,12 +206,16 @@ impl Miner {
             miner: &self,
             threads: &threads,
             session: None,
-            seed: None,
             shares: 0,
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = mining.run(events, &mut found, submit) => {}
+            () = mining.run(&mut events, &mut found, submit) => {}
+            never = threads.follow(&self.seeds) => match never {},
+        }
+        threads.pause();
+        while let Some(event) = events.recv().await {
+            self.count(&event);
         }
         self.counters.connected.store(false, Relaxed);
         // A thread that is handing a solution over must not wait for a reader that is gone.
@@ -212,6 +233,32 @@ impl Miner {
         Ok(std::iter::once(first)
             .chain(self.fallbacks.iter().cloned())
             .collect())
+    }
+
+    /// Counts what the pool says, or does not say, to shares.
+    fn count(&self, event: &ClientEvent) {
+        let counters = &self.counters;
+        match event {
+            ClientEvent::Answer { refusal: None, .. } => {
+                counters.accepted.fetch_add(1, Relaxed);
+            }
+            ClientEvent::Answer {
+                refusal: Some(reason),
+                ..
+            } => {
+                counters.rejected.fetch_add(1, Relaxed);
+                self.note(reason.clone());
+            }
+            ClientEvent::Lost {
+                unanswered: tickets,
+                ..
+            }
+            | ClientEvent::Unanswered { tickets } => {
+                let count = tickets.len() as u64;
+                counters.unanswered.fetch_add(count, Relaxed);
+            }
+            _ => {}
+        }
     }
 
     async fn emit(&self, event: MinerEvent) {
@@ -236,8 +283,6 @@ struct Mining<'a> {
     threads: &'a HashingThreads,
     /// The connection that is logged in.
     session: Option<u64>,
-    /// The seed of the job in hand.
-    seed: Option<crate::work::template::Hash>,
     /// Shares sent.
     shares: u64,
 }
@@ -245,11 +290,10 @@ struct Mining<'a> {
 impl Mining<'_> {
     async fn run(
         &mut self,
-        mut events: mpsc::Receiver<ClientEvent>,
+        events: &mut mpsc::Receiver<ClientEvent>,
         found: &mut mpsc::Receiver<FoundShare>,
         submit: mpsc::Sender<ShareToSend>,
     ) {
-        let mut looks = tokio::time::interval(MEMORY_LOOK);
         let mut waiting: Option<ShareToSend> = None;
         loop {
             tokio::select! {
@@ -263,12 +307,12 @@ impl Mining<'_> {
                         place.send(share);
                     }
                 }
-                _ = looks.tick() => self.improve_memory().await,
             }
         }
     }
 
     async fn hear(&mut self, event: ClientEvent) {
+        self.miner.count(&event);
         let counters = &self.miner.counters;
         match event {
             ClientEvent::LoggedIn {
@@ -287,24 +331,16 @@ impl Mining<'_> {
                 self.miner.emit(MinerEvent::Job(job.summary())).await;
                 self.mine(job).await;
             }
-            ClientEvent::Answer { refusal: None, .. } => {
-                counters.accepted.fetch_add(1, Relaxed);
-            }
-            ClientEvent::Answer {
-                refusal: Some(reason),
-                ..
-            } => {
-                counters.rejected.fetch_add(1, Relaxed);
-                self.miner.note(reason);
-            }
-            ClientEvent::Unsent { .. } | ClientEvent::Leased { .. } => {}
+            ClientEvent::Answer { .. }
+            | ClientEvent::Unanswered { .. }
+            | ClientEvent::Unsent { .. }
+            | ClientEvent::Leased { .. } => {}
             ClientEvent::Lost { pool, broken, .. } => self.lost(pool, &broken).await,
         }
     }
 
     async fn lost(&mut self, pool: String, broken: &Broken) {
         self.session = None;
-        self.seed = None;
         self.miner.counters.connected.store(false, Relaxed);
         self.threads.pause();
         tracing::warn!(%pool, reason = %broken, "miner lost its pool");
@@ -322,7 +358,6 @@ impl Mining<'_> {
                 return self.miner.note(error.to_string());
             }
         };
-        self.seed = Some(job.seed);
         self.threads.work(HashTask {
             nonces: Arc::new(NonceSupply::whole(job.fixed_byte(), job.nicehash)),
             job_id: job.job_id,
@@ -330,8 +365,11 @@ impl Mining<'_> {
             blob: job.blob,
             nonce_offset: job.nonce_offset,
             target: job.target,
+            seed: job.seed,
             memory,
         });
+        self.threads.fit_memory(&self.miner.seeds);
+        self.miner.seeds.prepare_ahead(job.next_seed);
     }
 
     fn share(&mut self, found: FoundShare) -> Option<ShareToSend> {
@@ -345,18 +383,5 @@ impl Mining<'_> {
             nonce: found.nonce,
             hash: found.hash,
         })
-    }
-
-    /// Goes on with the dataset as soon as it is there, instead of at the next job.
-    async fn improve_memory(&self) {
-        let (Some(seed), Some(task)) = (self.seed, self.threads.task()) else {
-            return;
-        };
-        if task.memory.mode() == Mode::Full || !self.miner.seeds.is_full(&seed) {
-            return;
-        }
-        if let Ok(memory) = self.miner.seeds.memory(seed).await {
-            self.threads.work(task.with_memory(memory));
-        }
     }
 }

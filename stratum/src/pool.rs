@@ -132,7 +132,7 @@ impl Stratum {
             work,
             blocks: SharedOpenBlocks::default(),
             broadcast_latency: Arc::new(BroadcastLatency::default()),
-            bell: Arc::new(Notify::new()),
+            wakeup: Arc::new(Notify::new()),
             tasks: TaskTracker::new(),
             instance: rand::random(),
             transport,
@@ -175,7 +175,7 @@ fn template_watcher(
         counters: pool.counters.clone(),
         work,
         broadcast_latency: pool.broadcast_latency.clone(),
-        bell: pool.bell.clone(),
+        wakeup: pool.wakeup.clone(),
         timing: WatchTiming {
             poll: Duration::from_millis(config.poll_ms),
             refresh: Duration::from_secs(config.template_refresh_s),
@@ -281,8 +281,8 @@ impl BoundPool {
         let (mut watchers, mut best_effort) = (JoinSet::new(), JoinSet::new());
         watchers.spawn(template_watcher.run(stop.clone()));
         watchers.spawn(block_watcher.run(stop.clone()));
-        let (chain, bell, ended) = (pool.chain.clone(), pool.bell.clone(), stop.clone());
-        watchers.spawn(async move { chain.run_background(bell, ended).await });
+        let (chain, wakeup, ended) = (pool.chain.clone(), pool.wakeup.clone(), stop.clone());
+        watchers.spawn(async move { chain.run_background(wakeup, ended).await });
         let ended = stop.clone();
         watchers.spawn(async move { seeds.build_datasets(ended).await });
         watchers.spawn(pool.defence.clone().keep(stop.clone()));

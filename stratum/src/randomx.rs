@@ -62,6 +62,15 @@ impl Mode {
     }
 }
 
+/// Threads that compute a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildThreads {
+    /// How many; at least one computes.
+    pub count: usize,
+    /// By how much they are nicer than this process (0 to 19).
+    pub nice: i32,
+}
+
 /// The initialised memory of one seed, read by any number of machines.
 pub struct SeedMemory {
     flags: Flags,
@@ -76,7 +85,10 @@ impl SeedMemory {
         let light = Self::light(seed, true)?;
         match mode {
             Mode::Light => Ok(light),
-            Mode::Full => Self::full(&light, 1, true, &AtomicBool::new(false)),
+            Mode::Full => {
+                let threads = BuildThreads { count: 1, nice: 0 };
+                Self::full(&light, threads, true, &AtomicBool::new(false))
+            }
         }
     }
 
@@ -92,10 +104,10 @@ impl SeedMemory {
         })
     }
 
-    /// The same seed with its dataset, computed on so many threads until `cancelled`.
+    /// The same seed with its dataset, computed on these threads until `cancelled`.
     pub fn full(
         light: &SeedMemory,
-        threads: usize,
+        threads: BuildThreads,
         huge_pages: bool,
         cancelled: &AtomicBool,
     ) -> Result<Self, HashError> {

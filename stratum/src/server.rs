@@ -46,6 +46,7 @@ pub(crate) async fn serve(
     }
     stop.cancelled().await;
     let stopped = Instant::now();
+    context.pool.counters.stopping();
     tracing::info!("the pool takes no more miners, and finishes the shares in flight");
     let all_done = async { while ports.join_next().await.is_some() {} };
     if tokio::time::timeout(drain, all_done).await.is_err() {

@@ -211,7 +211,7 @@ impl Session {
                         self.push().await?;
                         self.pool.broadcast_latency.delivered();
                     }
-                    // The feed ends only with the pool, and may be the first to hear of it.
+                    // The sender ends only with the pool, and may be the first to hear of it.
                     Err(_) => phase = ShutdownPhase::Finishing,
                 },
                 () = &mut stopped,

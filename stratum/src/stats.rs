@@ -1,8 +1,8 @@
 //! The pool's own counters, cheap to read, for a status line and for readiness.
 
 use serde::Serialize;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::chain::Template;
@@ -11,7 +11,7 @@ use crate::share::Outcome;
 use crate::spool::{SpoolState, SpoolWatch};
 
 /// A moment's figures.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Miners logged in.
     pub sessions: u64,
@@ -52,6 +52,12 @@ pub struct Stats {
     /// Seconds since the daemon answered last, while it does not; miners go on with the last
     /// template for the grace time.
     pub daemon_silent_s: Option<u64>,
+    /// The last time the chain became shorter, if it did since the start.
+    pub chain_fell: Option<ChainFall>,
+    /// Seconds since the daemon refused a found block, if it did since the start.
+    pub block_refused_s: Option<u64>,
+    /// Whether the pool stops and takes no more miners.
+    pub stopping: bool,
     /// Rows that wait on the disk for JetStream.
     pub spool: SpoolState,
 }
@@ -63,6 +69,15 @@ pub struct TipSeen {
     pub hash: String,
     /// When the first template on it came, seconds since 1970.
     pub seen_s: i64,
+}
+
+/// A chain that became shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ChainFall {
+    /// By how many blocks.
+    pub blocks: u64,
+    /// How many seconds ago.
+    pub ago_s: u64,
 }
 
 /// The counters behind the figures.
@@ -77,8 +92,18 @@ pub(crate) struct Counters {
     blocks_orphaned: AtomicU64,
     blocks_refused: AtomicU64,
     chain: RwLock<ChainState>,
+    incidents: Mutex<Incidents>,
+    stopping: AtomicBool,
     /// Watched once the pool has facts with a spool.
     pub(crate) spool: OnceLock<SpoolWatch>,
+}
+
+/// What an operator should hear of for some time after it happened.
+#[derive(Debug, Default, Clone, Copy)]
+struct Incidents {
+    /// By how many blocks the chain fell, and when.
+    chain_fell: Option<(u64, Instant)>,
+    block_refused: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -133,6 +158,7 @@ impl StatsHandle {
             .get()
             .map(SpoolWatch::state)
             .unwrap_or_default();
+        let incidents = *counters.incidents();
         let shares = |outcome: Outcome| counters.shares[outcome.index()].load(Relaxed);
         Stats {
             sessions: counters.sessions.load(Relaxed),
@@ -153,6 +179,12 @@ impl StatsHandle {
             tip: chain.tip,
             reward_atomic: chain.reward_atomic,
             daemon_silent_s: chain.silent_since.map(|since| since.elapsed().as_secs()),
+            chain_fell: incidents.chain_fell.map(|(blocks, at)| ChainFall {
+                blocks,
+                ago_s: at.elapsed().as_secs(),
+            }),
+            block_refused_s: incidents.block_refused.map(|at| at.elapsed().as_secs()),
+            stopping: counters.stopping.load(Relaxed),
             unready: chain.unready.or_else(|| spool.refuses.clone()),
             spool,
         }
@@ -199,7 +231,10 @@ impl Counters {
         let counter = match status {
             "accepted" => &self.blocks_accepted,
             "orphaned" => &self.blocks_orphaned,
-            _ => &self.blocks_refused,
+            _ => {
+                self.incidents().block_refused = Some(Instant::now());
+                &self.blocks_refused
+            }
         };
         counter.fetch_add(1, Relaxed);
     }
@@ -220,6 +255,22 @@ impl Counters {
         };
     }
 
+    fn incidents(&self) -> MutexGuard<'_, Incidents> {
+        self.incidents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The chain became shorter by so many blocks.
+    pub(crate) fn chain_fell(&self, blocks: u64) {
+        self.incidents().chain_fell = Some((blocks, Instant::now()));
+    }
+
+    /// The pool takes no more miners.
+    pub(crate) fn stopping(&self) {
+        self.stopping.store(true, Relaxed);
+    }
+
     /// The daemon does not answer, and did last at this time; `None` when it answers.
     pub(crate) fn daemon_silent(&self, since: Option<Instant>) {
         self.chain
@@ -233,5 +284,28 @@ impl Counters {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .unready = Some(reason.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incidents_are_remembered_with_their_age() {
+        let counters = Arc::new(Counters::default());
+        let stats = StatsHandle(counters.clone());
+        let before = stats.snapshot();
+        assert_eq!((before.chain_fell, before.block_refused_s), (None, None));
+        assert!(!before.stopping);
+        counters.chain_fell(71);
+        counters.block("accepted");
+        counters.block("orphaned");
+        assert_eq!(stats.snapshot().block_refused_s, None);
+        counters.block("refused");
+        counters.stopping();
+        let after = stats.snapshot();
+        assert_eq!(after.chain_fell.map(|fall| fall.blocks), Some(71));
+        assert!(after.block_refused_s.is_some() && after.stopping);
     }
 }

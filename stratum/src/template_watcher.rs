@@ -47,7 +47,7 @@ pub(crate) struct TemplateWatcher {
     pub(crate) work: watch::Sender<CurrentWork>,
     pub(crate) broadcast_latency: Arc<BroadcastLatency>,
     /// Notified when a look is worth it now, e.g. after an accepted block.
-    pub(crate) bell: Arc<Notify>,
+    pub(crate) wakeup: Arc<Notify>,
     pub(crate) timing: WatchTiming,
 }
 
@@ -87,7 +87,7 @@ impl TemplateWatcher {
             metrics::gauge!("headframe_stratum_template_age_seconds").set(age);
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.bell.notified() => {}
+                () = self.wakeup.notified() => {}
                 () = tokio::time::sleep(self.timing.poll) => {}
             }
         }
@@ -108,7 +108,10 @@ impl TemplateWatcher {
                 may_pass: false,
             });
         }
-        known.record_height(tip.next_height);
+        let fell = known.record_height(tip.next_height);
+        if fell > 0 {
+            self.counters.chain_fell(fell);
+        }
         if known
             .taken
             .is_some_and(|(prev, at)| prev == tip.hash && at.elapsed() < self.timing.refresh)

@@ -1,128 +1,16 @@
-"""Walks every page of the console in a browser, on a demo that it starts, kills and starts again.
+"""Walks the pages of the pool in a browser, on a demo; its arguments are those of demo.py."""
+import csv, json, re, socket, urllib.parse, urllib.request
 
-usage: console.py HEADFRAME LISTEN_PORT STRATUM_PORT AXE SCREENSHOTS   (started by the test in console.rs, in a folder of its own)
-"""
-import json, os, pathlib, re, signal, subprocess, sys, time, urllib.parse, urllib.request
-
-import pyarrow.parquet
+import pyarrow.ipc, pyarrow.parquet
 from playwright.sync_api import expect, sync_playwright
 
-import mine_pages
+import browser as walks
+import miner_page
+from browser import PATIENCE_S, Watch, known, note, press_to, until
+from demo import BASE, PASSWORD, ask, axe, become_admin, came, open_explore, shots, started, stratum, stream_cells
 
-program, listen, stratum, axe, shots = sys.argv[1:]
-BASE = f"http://127.0.0.1:{listen}"
-PATIENCE_S = 240
-PASSWORD = "a long enough password"
-THEMES = {"light": (1280, 900), "dark": (1280, 900), "phone": (360, 780)}
-expect.set_options(timeout=PATIENCE_S * 1000)
-
-
-class Demo:
-    """The program with everything under it."""
-
-    def __init__(self):
-        self.said = open("demo.txt", "ab")
-        command = [program, "demo", "--data", "demo", "--listen", f"127.0.0.1:{listen}", "--stratum", f"127.0.0.1:{stratum}", "--difficulty", "4"]
-        self.process = subprocess.Popen(command, stdout=self.said, stderr=open("demo.log", "ab"))
-
-    def until_up(self):
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                with urllib.request.urlopen(f"{BASE}/api/v1/pool/terms", timeout=5) as answer:
-                    return json.load(answer)
-            except OSError:
-                assert self.process.poll() is None and time.monotonic() < deadline, tail("demo.txt") + tail("demo.log")
-                time.sleep(0.2)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def end(self):
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-
-STARTED = time.monotonic()
-
-
-def note(what):
-    """Says when, for a walk that fails or is slow."""
-    print(f"{time.monotonic() - STARTED:6.1f} s {what}", flush=True)
-
-
-def tail(name):
-    return pathlib.Path(name).read_text(errors="replace")[-3000:]
-
-
-def said(pattern):
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        found = re.search(pattern, tail("demo.txt"))
-        if found:
-            return found
-        assert time.monotonic() < deadline, tail("demo.txt")
-        time.sleep(0.2)
-
-
-def ask(path):
-    with urllib.request.urlopen(BASE + path, timeout=60) as answer:
-        return json.load(answer)
-
-
-def until(fact, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        found = fact()
-        if found:
-            return found
-        assert time.monotonic() < deadline, what
-        time.sleep(0.3)
-
-
-class Watch:
-    """What no page may do: complain, or ask another host."""
-
-    def __init__(self, context):
-        self.complaints, self.is_away = [], False
-        context.on("page", self.look)
-
-    def look(self, page):
-        page.on("console", lambda message: message.type in ("error", "warning") and self.note(f"{page.url}: {message.text}"))
-        page.on("pageerror", lambda error: self.note(f"{page.url}: {error}"))
-        page.on("request", lambda request: self.asked(request.url))
-
-    def asked(self, url):
-        if not url.startswith((BASE + "/", "data:", "blob:", "about:")):
-            self.complaints.append(f"asked another host: {url}")
-
-    def note(self, text):
-        # While the server is away each request fails, and the browser says so. One that has too much to do on a slow machine
-        # sends some away, or is not ready; the page asks again.
-        is_load = any(f"status of {status}" in text for status in (429, 503, 504))
-        if not self.is_away and not is_load:
-            self.complaints.append(text)
-
-    def check(self):
-        assert not self.complaints, self.complaints
-
-
-def accessible(page, name):
-    """Nothing that keeps people out, by the word of axe-core."""
-    page.evaluate(pathlib.Path(axe).read_text())
-    found = page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})")
-    serious = [(fault["id"], fault["nodes"][0]["html"][:160], fault["nodes"][0]["failureSummary"][:300]) for fault in found["violations"] if fault["impact"] in ("serious", "critical")]
-    assert not serious, (name, serious)
-    assert len(found["passes"]) > 10, name
-
-
-def known(page, name):
-    """A figure that is there: neither a dash nor empty."""
-    expect(page.locator(f"#{name}")).to_have_text(re.compile(r"^[^–\s]"))
+# A statement that nobody waits for.
+ENDLESS = "SELECT count(*) AS n FROM generate_series(1, 1000000000000) AS a WHERE a.value % 7 = 3"
 
 
 def walk_pool(page):
@@ -148,25 +36,8 @@ def walk_pool(page):
     expect(page.locator("#lines code").first).to_contain_text("-u 4Visitor.rig-1")
 
 
-def become_admin(page, token):
-    page.goto(BASE + "/sign-in?to=/operate")
-    page.fill("#name", "nobody")
-    page.fill("#password", "not the password")
-    page.click("#login button")
-    expect(page.locator("#refusal")).to_be_visible()
-    page.click("#first summary")
-    page.fill("#token", token)
-    page.fill("#new-name", "ann")
-    page.fill("#new-password", PASSWORD)
-    page.click("#setup button")
-    page.wait_for_url(BASE + "/operate")
-    expect(page.locator("#account")).to_contain_text("ann")
-
-
-def walk_explore(page):
-    page.goto(BASE + "/explore")
-    expect(page.locator("#tables details").first).to_be_attached()
-    page.fill("#sql", "")
+def walk_explore(page, watch):
+    open_explore(page, "")
     page.locator("#sql").press_sequentially("SELECT height, status FROM blo")
     expect(page.locator("#complete li[aria-selected=true]")).to_contain_text("blocks")
     page.keyboard.press("Enter")
@@ -179,39 +50,140 @@ def walk_explore(page):
     table = pyarrow.parquet.read_table(download.value.path())
     read = [[str(row["height"]), row["status"]] for row in table.to_pylist()]
     assert read == shown and len(read) == 3, (read, shown)
+    for kind, read_file in (("csv", read_csv), ("arrow", read_arrow)):
+        with page.expect_download() as download:
+            page.click(f"[data-format={kind}]")
+        assert read_file(download.value.path()) == shown, kind
     # The link holds the statement.
     assert urllib.parse.parse_qs(urllib.parse.urlsplit(page.url).query)["q"] == ["SELECT height, status FROM blocks ORDER BY seq LIMIT 3"]
     page.click("#as-chart")
-    expect(page.locator("#drawing progress").first).to_be_visible()
+    expect(page.locator("#drawing svg")).to_be_visible()
+    assert page.locator("#drawing svg").inner_html().count("#C25A12") + page.locator("#drawing svg").inner_html().count("#c25a12") == 3, "a bar for each block"
     page.click("#as-table")
     # What cannot run says why, in the server's words.
+    watch.allow(400)
     page.fill("#sql", "SELECT nothing FROM blocks")
     page.click("#run")
     expect(page.locator("#failure")).to_contain_text("nothing")
+    # What ran before is there after the page is loaded again.
+    open_explore(page, "")
+    page.select_option("#history", "SELECT height, status FROM blocks ORDER BY seq LIMIT 3")
+    expect(page.locator("#sql")).to_have_value("SELECT height, status FROM blocks ORDER BY seq LIMIT 3")
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]
+
+
+def read_arrow(path):
+    with pyarrow.ipc.open_stream(path) as rows:
+        return [[str(row["height"]), row["status"]] for row in rows.read_all().to_pylist()]
+
+
+def walk_cancel(page, watch):
+    """A statement is ended by who sent it, and by an operator."""
+    operator = page.context.new_page()
+    operator.goto(BASE + "/operate")
+    rows = operator.locator("#queries tbody tr", has_text="generate_series")
+    open_explore(page, ENDLESS)
+    page.click("#run")
+    expect(rows).to_have_count(1)
+    page.click("#cancel")
+    expect(page.locator("#told")).to_have_text("Cancelled.")
+    # Nobody waits for it, so that it does not go on.
+    expect(rows).to_have_count(0)
+    watch.allow(499)
+    page.click("#run")
+    expect(rows).to_have_count(1)
+    rows.get_by_role("button").click()
+    expect(operator.locator("#queries-area .order")).to_contain_text("was ended")
+    expect(page.locator("#failure")).to_contain_text("cancel")
+    expect(rows).to_have_count(0)
+    operator.close()
 
 
 def walk_live(page):
-    page.goto(BASE + "/explore")
-    page.fill("#sql", "SELECT count(*) AS shares FROM shares")
+    open_explore(page, "SELECT count(*) AS shares FROM shares")
+    # A proxy before a server that starts answers in its place; then the subscription ends with a gap; then all is well.
+    answers = {"status": 503, "asked": 0}
+
+    def stand_in(route):
+        answers["asked"] += 1
+        if answers["status"] == 200:
+            route.continue_()
+        elif answers["status"] == 503:
+            route.fulfill(status=503, body="the server starts")
+        else:
+            answers["status"] = 200
+            route.fulfill(status=200, content_type="text/event-stream", body='event: gap\ndata: {"reason":"slow"}\n\n')
+
+    page.route("**/api/v1/sql/live?*", stand_in)
     page.click("#live")
+    expect(page.locator("#told")).to_contain_text("taken up again by itself")
+    expect(page.locator("#result-area")).to_have_attribute("data-stale", "")
+    until(lambda: page.wait_for_timeout(10) or answers["asked"] > 2, "it is not asked again")
+    answers["status"] = "gap"
     cell = page.locator("#rows tbody td")
     expect(cell).to_have_text(re.compile(r"^\d+$"))
+    expect(page.locator("#told")).to_contain_text("missed")
+    expect(page.locator("#result-area")).not_to_have_attribute("data-stale", "")
+    expect(page.locator("#live")).to_have_attribute("aria-pressed", "true")
     before = cell.inner_text()
     page.wait_for_function("before => document.querySelector('#rows tbody td').innerText !== before", arg=before, timeout=PATIENCE_S * 1000)
     page.click("#live")
+    page.unroute("**/api/v1/sql/live?*")
+
+
+def walk_streams(page):
+    """Names, states and rates do not wait for what is slower; and a stream of which nothing is known blanks no other."""
+    page.route("**/api/v1/streams", lambda route: route.fulfill(json={"streams": []}))
+    page.goto(BASE + "/operate")
+    expect(page.locator("#ribbon li[data-state]").first).to_be_visible()
+    shares, blocks = stream_cells(page, "shares"), stream_cells(page, "blocks")
+    for cell in (1, 2):
+        expect(shares.nth(cell)).to_have_text(re.compile(r"^[^–\s]"))
+    for cell in (3, 4, 5, 6):
+        expect(shares.nth(cell)).to_have_text("–")
+    page.unroute("**/api/v1/streams")
+    for cells in (shares, blocks):
+        expect(cells.nth(3)).to_have_text(re.compile(r"^\d"))
+        expect(cells.nth(5)).to_contain_text("ago")
+    # One that never had a row has no age.
+    expect(stream_cells(page, "worker_shares").nth(3)).to_have_text("0")
+    expect(stream_cells(page, "worker_shares").nth(5)).to_have_text("–")
+
+    def hide_blocks(route):
+        answer = route.fetch()
+        if not answer.ok:
+            return route.fulfill(response=answer)
+        known = answer.json()
+        row = next(row for row in known["streams"] if row["stream"] == "blocks")
+        row.update({name: None for name in row if name != "stream"} | {"reason": "it is slow"})
+        route.fulfill(response=answer, json=known)
+
+    page.route("**/api/v1/streams", hide_blocks)
+    expect(blocks.nth(4)).to_have_text(re.compile("old$"))
+    expect(blocks.nth(3).locator(".unknown")).to_have_text(re.compile(r"^\d"))
+    assert shares.nth(3).locator(".unknown").count() == 0
+    page.unroute("**/api/v1/streams", hide_blocks)
+    expect(blocks.nth(3).locator(".unknown")).to_have_count(0)
 
 
 def walk_operate(page, miner):
-    page.goto(BASE + "/operate")
-    expect(page.locator("#ribbon li[data-state]").first).to_be_visible()
-    expect(page.locator("#streams tbody")).to_contain_text("shares")
-    page.fill("#ban-address", "203.0.113.9")
-    page.fill("#ban-reason", "a trial")
-    page.click("#ban button")
+    walk_streams(page)
+    # With the keyboard alone an address is kept out, and let in again.
+    press_to(page, "one.id === 'ban-address'")
+    page.keyboard.type("203.0.113.9")
+    page.keyboard.press("Tab")
+    page.keyboard.type("a trial")
+    page.keyboard.press("Enter")
     row = page.locator("#bans tbody tr", has_text="203.0.113.9")
     expect(row).to_contain_text("a trial")
-    row.get_by_role("button").click()
-    page.click("#confirm-yes")
+    press_to(page, "one.ariaLabel === 'Lift the ban of 203.0.113.9'", "Shift+Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "confirm-yes"
+    page.keyboard.press("Enter")
     expect(row).to_have_count(0)
     assert ask_as(page, "/api/v1/bans")["bans"] == []
     # Payments are held by typing the end of the account, and nothing else will do.
@@ -223,157 +195,116 @@ def walk_operate(page, miner):
         page.fill("#confirm-word", miner[-6:])
         page.click("#confirm-yes")
         expect(page.locator("#payments-area .order")).to_have_attribute("data-state", "good")
+        note(f"{order} is ordered")
         until(lambda: bool([one for one in ask("/api/v1/payments/state")["held"] if one["account"] == miner]) == is_held, f"{order} has no effect")
     page.fill("#why-what", "demo")
     page.click("#why button")
     expect(page.locator("#why-answer")).to_contain_text("It is connected")
+    # What was committed and looked after, and when.
+    for table in ("#pipelines", "#storage"):
+        expect(page.locator(f"{table} tbody tr", has_text="ago").first).to_be_attached()
+    # One that was given no wallet address arrives and is refused.
+    refused_miner = refuse_miner()
+    until(lambda: "is refused" in why(page, refused_miner), "nobody knows why a miner is refused")
+
+
+def refuse_miner():
+    """A miner that the pool does not let in; what it calls itself."""
+    login = {"id": 1, "jsonrpc": "2.0", "method": "login", "params": {"login": "no-wallet", "pass": "x", "agent": "walk/1"}}
+    with socket.create_connection(("127.0.0.1", int(stratum)), PATIENCE_S) as miner:
+        miner.sendall(json.dumps(login).encode() + b"\n")
+        assert b"error" in miner.recv(4096)
+    return "no-wallet"
+
+
+def why(page, what):
+    page.evaluate("document.querySelector('#why-answer').replaceChildren()")
+    page.fill("#why-what", what)
+    page.click("#why button")
+    answer = page.locator("#why-answer .notice")
+    expect(answer).to_be_visible()
+    return answer.inner_text()
+
+
+def walk_accounts(page, watch):
+    # A wrong password of one's own makes nothing; the token that is made works until it is revoked.
+    watch.check()
+    make(page, "another sentence of words")
+    expect(page.locator("#accounts-area .order")).to_have_attribute("data-state", "bad")
+    # The browser writes down that the server said no.
+    until(lambda: page.wait_for_timeout(10) or watch.complaints, "no complaint")
+    complaint = watch.complaints.pop()
+    assert "status of 401" in complaint, complaint
+    expect(page.locator("#accounts tbody")).not_to_contain_text("reports")
+    make(page, PASSWORD)
+    token = page.locator("#secret-text").inner_text()
+    assert token.startswith("hf_viewer_"), token
+    row = page.locator("#accounts tbody tr", has_text="reports")
+    expect(row).to_contain_text("viewer")
+    bearer = urllib.request.Request(BASE + "/api/v1/me", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(bearer) as answer:
+        assert json.load(answer)["name"] == "reports"
+    row.get_by_role("button").click()
+    page.fill("#confirm-word", "reports")
+    page.click("#confirm-yes")
+    expect(row).to_have_count(0)
+    until(lambda: refused(bearer), "a revoked token is let in")
+
+
+def make(page, own_password):
+    page.select_option("#add-kind", "token")
+    page.fill("#add-name", "reports")
+    page.fill("#add-password", own_password)
+    page.click("#add-account button[type=submit]")
+
+
+def refused(request):
+    try:
+        urllib.request.urlopen(request).close()
+    except urllib.error.HTTPError as error:
+        return error.code == 401
+    return False
 
 
 def ask_as(page, path):
     return page.evaluate("path => fetch(path).then(answer => answer.json())", path)
 
 
-def walk_miner(page, miner):
-    page.goto(f"{BASE}/miner/{miner}")
-    for name in ("f-hashrate", "f-balance", "f-accepted"):
-        known(page, name)
-    expect(page.locator("#workers tbody")).to_contain_text("demo")
-    expect(page.locator("#workers tbody")).to_contain_text("OK")
-    page.locator("#payouts tbody button").first.click()
-    expect(page.locator("#verdict-word")).to_contain_text("Verified")
-    assert page.locator("#verdict .checks li[data-state=bad]").count() == 0
-    assert page.locator("#verdict .checks li[data-state=good]").count() >= 7
-    # The proof that it made holds by itself, and no forged one does.
-    page.click("#verify-area details summary")
-    proof = json.loads(page.input_value("#proof"))
-    forged = {
-        "amount": {**proof, "amount_atomic": str(int(proof["amount_atomic"]) - 1)},
-        "root": {**proof, "merkle_root": "ab" * 32},
-        "reward": {**proof, "reward_atomic": str(int(proof["reward_atomic"]) + 1)},
-        "signature": {**proof, "signature": "00" * 64},
-        "key": {**proof, "public_key": "11" * 32},
-        "miner": {**proof, "miner": proof["miner"][::-1]},
-        "no proof": {"version": 1},
-    }
-    for name, text in [("own", proof), *forged.items(), ("own", proof)]:
-        page.fill("#proof", json.dumps(text))
-        page.evaluate("document.querySelector('#verdict').replaceChildren()")
-        page.click("#check-proof")
-        word = "Verified" if name == "own" else "Refused"
-        expect(page.locator("#verdict-word"), name).to_contain_text(word)
-    # A key that the visitor knows decides, whatever the server says.
-    page.fill("#key", "22" * 32)
-    page.click("#check-proof")
-    expect(page.locator("#verdict-word")).to_contain_text("Refused")
-
-
-def survive(page, demo, watch):
-    page.goto(BASE + "/pool")
-    known(page, "f-hashrate")
-    page.evaluate("window.stays = 'the same page'")
-    watch.is_away = True
-    demo.kill()
-    expect(page.locator("#lost")).to_be_visible()
-    expect(page.locator("#link")).to_have_attribute("data-state", "lost")
-    expect(page.locator("#figures-area")).to_have_attribute("data-stale", "")
-    expect(page.locator("#figures-area .age, #figures-area + .age, .age").first).to_contain_text("old")
-    known(page, "f-hashrate")
-    page.screenshot(path=f"{shots}/pool-lost.png")
-    before = page.locator("#f-found").inner_text()
-    demo = Demo()
-    demo.until_up()
-    expect(page.locator("#lost")).to_be_hidden()
-    expect(page.locator("#link")).to_have_attribute("data-state", "live")
-    watch.is_away = False
-    page.wait_for_function("before => document.querySelector('#f-found').innerText !== before", arg=before, timeout=PATIENCE_S * 1000)
-    assert page.evaluate("window.stays") == "the same page"
-    return demo
-
-
-# What says that a page of the mine has come.
-CAME = {"mine": "#sites tbody a", "energy": "#days-area svg rect[fill='#C25A12']", "anomalies": "#list tbody a", "anomaly": "#chart-area svg polyline", "compliance": "#inspections tbody a", "registry": "#list tbody a", "resource": "#history li", "form": "#form input"}
-
-# Pages of the mine in each theme: all in one, and of the others those that have every colour, and those that are wide.
-LOOKED_AT = {"light": set(CAME), "dark": {"mine", "anomaly", "compliance", "resource"}, "phone": {"mine", "energy", "registry", "form"}}
-
-
-def picture(browser, storage, miner, of_mine):
-    """Every page in light, dark and at the width of a phone, where nothing may stick out."""
-    for theme, (width, height) in THEMES.items():
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if theme == "dark" else "light", storage_state=storage)
-        watch = Watch(context)
-        for name, path in (("pool", "/pool"), ("miner", f"/miner/{miner}"), ("explore", "/explore"), ("operate", "/operate"), ("sign-in", "/sign-in"), *((name, path) for name, path in of_mine.items() if name in LOOKED_AT[theme])):
-            page = context.new_page()
-            page.goto(BASE + path)
-            expect(page.locator("#link")).to_have_attribute("data-state", "live")
-            if name == "explore":
-                page.click("#run")
-                expect(page.locator("#told")).to_contain_text("row")
-            for figure in {"pool": ("f-hashrate", "f-effort", "f-paid"), "miner": ("f-hashrate", "f-balance"), "operate": ("f-sessions",)}.get(name, ()):
-                known(page, figure)
-            if name == "operate":
-                expect(page.locator("#streams tbody")).to_contain_text("shares")
-            if name in CAME:
-                expect(page.locator(CAME[name]).first).to_be_attached()
-            if name in ("pool", "miner"):
-                expect(page.locator("#chart-area svg polyline").first).to_be_attached()
-            page.screenshot(path=f"{shots}/{name}-{theme}.png", full_page=True)
-            accessible(page, f"{name} {theme}")
-            wide = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-            assert wide[0] <= wide[1], (name, theme, wide)
-            page.close()
-        watch.check()
-        context.close()
-
-
 def main():
-    os.makedirs(shots, exist_ok=True)
-    demo = Demo()
+    demo, token, miner = started()
     try:
-        demo.until_up()
-        note("the demo is up")
-        token = said(r"hf_setup_\w+")[0]
-        miner = said(rf"{BASE}/miner/(\w+)")[1]
-        assert f"{BASE}/\n" in pathlib.Path("demo.txt").read_text(), "the demo names no page"
-        until(lambda: ask("/api/v1/blocks?limit=3")["blocks"], "no block")
-        until(lambda: ask(f"/api/v1/miners/{miner}/payouts")["payouts"], "no payout")
-        note("a block and a payout are there")
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+            browser = walks.launch(playwright)
             context = browser.new_context(accept_downloads=True)
             context.set_default_timeout(PATIENCE_S * 1000)
-            watch = Watch(context)
+            watch = Watch(context, BASE)
             page = context.new_page()
             walk_pool(page)
             note("walk_pool")
             watch.check()
-            # What is refused is a failed request, of which the browser speaks.
-            watch.is_away = True
-            become_admin(page, token)
+            become_admin(page, token, watch)
             note("become_admin")
-            mine, pool = mine_pages.Mine(BASE, PATIENCE_S), ask("/api/v1/pool/terms")["pool"]
-            mine_pages.begin(page, mine, pool)
-            note("a mine is registered and measured")
-            walk_explore(page)
+            watch.check()
+            walk_explore(page, watch)
             note("walk_explore")
-            watch.is_away = False
+            watch.check()
+            walk_cancel(page, watch)
+            note("walk_cancel")
             walk_live(page)
             note("walk_live")
+            watch.check()
             walk_operate(page, miner)
             note("walk_operate")
-            walk_miner(page, miner)
+            walk_accounts(page, watch)
+            note("walk_accounts")
+            miner_page.walk_miner(page, BASE, miner)
+            miner_page.keep_focus(page)
             note("walk_miner")
             watch.check()
-            watch.is_away = True
-            of_mine = mine_pages.walk(page, mine, pool)
-            note("walk_mine")
-            watch.is_away = False
             page.goto("about:blank")
-            picture(browser, context.storage_state(), miner, of_mine)
+            pages = [("pool", "/pool"), ("miner", f"/miner/{miner}"), ("explore", "/explore"), ("operate", "/operate"), ("sign-in", "/sign-in"), ("mine", "/mine")]
+            walks.picture(browser, BASE, context.storage_state(), axe, shots, lambda theme: pages, came)
             note("picture")
-            demo = survive(page, demo, watch)
-            note("survive")
-            watch.check()
             browser.close()
     finally:
         demo.end()

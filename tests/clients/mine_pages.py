@@ -1,10 +1,18 @@
 """Walks the pages of a mine: registers one, sends what its meters measured, and looks at what the pages make of it.
 
-Part of console.py, which has the running server and the browser.
+usage: mine_pages.py URL PASSWORD AXE SCREENSHOTS   (started by the test in console.rs, which runs the server; PASSWORD is that of the admin ann, and what the
+pool POOL was found to hash is there)
 """
-import json, re, time, urllib.request
+import json, os, re, struct, sys, time, urllib.request, zlib
 
-from playwright.sync_api import expect
+from playwright.sync_api import expect, sync_playwright
+
+import browser as walks
+import open_pages
+from browser import PATIENCE_S, Watch, accessible, note, until
+
+BASE, PASSWORD, AXE, SHOTS = sys.argv[1:]
+POOL = "fjord-pool"
 
 MINUTE = 60_000_000
 # Seconds of samples, how far apart they are, and where the gap and the fault are: seconds before now.
@@ -13,13 +21,15 @@ GAP_S = (9 * 3600, 7 * 3600)
 FAULT_S = (2400, 1200)
 NORMAL_W, FAULT_W = 1_210_000, 1_460_000
 KNOWN = re.compile(r"^[^–\s]")
+# Where no day begins while the pages are looked at: what was sent is used today.
+ZONE = "Europe/Oslo" if time.gmtime().tm_hour < 21 else "Asia/Tokyo"
 
 
 class Mine:
     """A server, and what is registered at it."""
 
-    def __init__(self, base, patience_s):
-        self.base, self.patience_s = base, patience_s
+    def __init__(self, base):
+        self.base = base
 
     def read(self, path):
         with urllib.request.urlopen(self.base + path, timeout=60) as answer:
@@ -38,20 +48,21 @@ class Mine:
             lines.append({"event_time": at * 1_000_000, "site": "north", "meter": "pool-meter", "power_w": 870_000 + 6_000 * noise})
         for meter, watts in (("main", NORMAL_W), ("pool-meter", 872_000)):
             lines.append({"event_time": now * 1_000_000, "site": "north", "meter": meter, "power_w": watts})
+        self.send("energy", lines)
+        self.send("hashrate", [{"event_time": at * 1_000_000, "pool": POOL, "miner": "fjord", "worker": "rig-00", "hashrate_hs": 2e14, "source": "miner"} for at in range(now - 3600, now + 1, 30)])
+
+    def send(self, stream, lines):
         for first in range(0, len(lines), 500):
             body = "\n".join(json.dumps(line) for line in lines[first:first + 500]).encode()
-            request = urllib.request.Request(f"{self.base}/api/v1/ingest/energy", data=body, headers={"Content-Type": "application/x-ndjson"})
+            request = urllib.request.Request(f"{self.base}/api/v1/ingest/{stream}", data=body, headers={"Content-Type": "application/x-ndjson"})
             with urllib.request.urlopen(request, timeout=60) as answer:
                 assert answer.status < 300, answer.status
 
-    def until(self, fact, what):
-        deadline = time.monotonic() + self.patience_s
-        while True:
-            found = fact()
-            if found:
-                return found
-            assert time.monotonic() < deadline, what
-            time.sleep(0.3)
+    def read_as(self, page, path):
+        """The same as the signed-in visitor."""
+        answer = asked_as(page, "GET", path)
+        assert answer["status"] == 200, answer
+        return answer["body"]
 
 
 def asked_as(page, method, path, body=None, headers=None):
@@ -68,8 +79,9 @@ def register(page, kind, body):
     assert answer["status"] == 201, (kind, answer)
 
 
-def walk_registry(page, mine, pool):
+def walk_registry(page, mine, pool, watch):
     """The first by its form, which names what is missing; the others as programs would."""
+    watch.allow(400, 400)
     page.goto(f"{mine.base}/registry/operators?new")
     page.fill("#f-id", "fjord")
     page.click("#form button[type=submit]")
@@ -92,7 +104,7 @@ def walk_registry(page, mine, pool):
     expect(page.locator("#history li").first).to_contain_text("ann")
 
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3 * 86400))
-    register(page, "sites", {"id": "north", "name": "North", "operator": "fjord", "location": "1, Fjord road", "country": "NO", "time_zone": "Europe/Oslo", "connection_kw": 1800, "status": "active"})
+    register(page, "sites", {"id": "north", "name": "North", "operator": "fjord", "location": "1, Fjord road", "country": "NO", "time_zone": ZONE, "connection_kw": 1800, "status": "active", "controller": "https://north.example:5000/"})
     register(page, "pools", {"id": pool, "name": "Demo pool", "operator": "fjord", "location": "North", "site": "north", "power_limit_kw": 900, "energy_limit_kwh": 40000, "energy_period": "day", "algorithm": "rx/0", "status": "active"})
     register(page, "meters", {"id": "main", "serial_number": "EM-1", "site": "north", "measures": "site", "calibration_due_at": now})
     register(page, "meters", {"id": "pool-meter", "serial_number": "EM-2", "site": "north", "pool": pool, "measures": "pool"})
@@ -100,6 +112,14 @@ def walk_registry(page, mine, pool):
         register(page, "machines", {"id": f"rig-{number:02}", "site": "north", "pool": pool, "model": "S21", "serial_number": f"SN-{number}", "rated_power_w": 3500, "status": "maintenance" if number % 4 == 3 else "active"})
     register(page, "allocations", {"id": "north-2026", "site": "north", "power_kw": 1500, "energy_kwh": 45000, "period": "day", "valid_from": now, "permit": "NVE 118"})
     register(page, "inspections", {"id": "first", "site": "north", "type": "routine", "status": "done", "planned_at": now, "started_at": now, "findings": "A fire door was blocked.", "evidence": "ab" * 32, "score_pct": 86})
+
+
+def png(side):
+    """A photo: a grey square."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = (b"\0" + b"\x80" * side) * side
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def walk_lists(page, mine):
@@ -122,8 +142,9 @@ def walk_lists(page, mine):
     assert len(text) == 2 and "rig-07" in text[1], text
 
 
-def walk_conflict(page, mine):
+def walk_conflict(page, mine, watch):
     """Two change a site at once: both values are shown, and nothing is lost."""
+    watch.allow(412)
     site = "/api/v1/sites/north"
     page.goto(f"{mine.base}/registry/sites/north?edit")
     expect(page.locator("#f-name")).to_have_value("North")
@@ -152,6 +173,8 @@ def walk_conflict(page, mine):
 
 
 def walk_energy(page, mine, pool):
+    # The page looks again after half a minute; what it is to show is waited for without it.
+    until(lambda: is_computed(mine), "the energy of a day is not computed")
     page.goto(f"{mine.base}/energy?id=north")
     expect(page.locator("#f-power")).to_contain_text(re.compile(r"^1\.2[12]"))
     for name in ("f-demand", "f-today"):
@@ -173,10 +196,21 @@ def walk_energy(page, mine, pool):
     assert "of=pool" in page.url, page.url
 
 
+def is_computed(mine):
+    """Whether the tables hold all that was sent: power to the minute with its limit, and every hour."""
+    power = mine.read("/api/v1/energy/power?of=site&id=north&span=24h")
+    hours = mine.read("/api/v1/energy/hourly?of=site&id=north")["rows"]
+    used = {row["subject"] for row in mine.read("/api/v1/energy/allocations")["rows"]}
+    begins = power["points"] and power["points"][0]["at_s"] < time.time() - GAP_S[0]
+    return begins and power["limit_w"] and len(hours) > GAP_S[0] // 3600 and len(used) == 2
+
+
 def walk_anomalies(page, mine):
-    rows = mine.until(lambda: mine.read("/api/v1/anomalies?site=north")["rows"], "no anomaly")
+    found = lambda: mine.read("/api/v1/anomalies?site=north")["rows"]
+    until(found, "no anomaly")
     page.goto(f"{mine.base}/anomalies?state=&site=north")
-    expect(page.locator("#list tbody tr")).to_have_count(len(rows))
+    # More may be found meanwhile; the page asks again.
+    until(lambda: page.locator("#list tbody tr").count() == len(found()), "the page does not show each anomaly")
     page.locator("#list tbody a", has_text="main/power_w").first.click()
     expect(page.locator("#f-value")).to_contain_text("1.4")
     expect(page.locator("#f-expected")).to_contain_text("1.2")
@@ -185,8 +219,113 @@ def walk_anomalies(page, mine):
     return page.url
 
 
+def send_temperature(mine, celsius):
+    mine.send("sensors", [{"event_time": int(time.time() * 1e6), "site": "north", "sensor": "hall", "quantity": "temperature_c", "value": celsius}])
+
+
+def make_rule(page, mine):
+    """By its form, as an operator would."""
+    page.goto(f"{mine.base}/registry/rules?new")
+    page.fill("#f-id", "hot")
+    for field, word in (("type", "SAFETY_TEMP"), ("subject_kind", "site"), ("metric", "sensor"), ("comparison", "at_least"), ("severity", "high"), ("order", "cap")):
+        page.select_option(f"#f-{field}", word)
+    for field, text in (("quantity", "temperature_c"), ("threshold", "40"), ("hysteresis", "2"), ("cap_kw", "5"), ("basis", "Fire code, 4.2")):
+        page.fill(f"#f-{field}", text)
+    page.click("#form button[type=submit]")
+    page.wait_for_url(f"{mine.base}/registry/rules/hot")
+    expect(page.locator("#facts")).to_contain_text("Fire code, 4.2")
+
+
+def decide(page, button, reason, status):
+    """A decision with its reason; what the page says of it, and where the violation is then."""
+    page.fill("#reason", reason)
+    page.get_by_role("button", name=button, exact=True).click()
+    expect(page.locator("#order-area .notice")).to_have_attribute("data-state", "good")
+    expect(page.locator("#f-status")).to_contain_text(status)
+    expect(page.locator("#history li").first).to_contain_text(reason)
+
+
+def walk_violations(page, mine, watch):
+    """From a rule to a closed violation: found by a rule, decided by a person, with an order that is carried out and signed off; one that a person reports is waived; and the score says what they cost."""
+    make_rule(page, mine)
+    send_temperature(mine, 45)
+    listed = lambda query: mine.read_as(page, f"/api/v1/violations?{query}")["rows"]
+    found = until(lambda: listed("type=SAFETY_TEMP&status=open"), "the rule finds nothing")[0]
+    report = {"type": "LOCATION_CHANGE_UNDECLARED", "subject_kind": "pool", "subject": POOL, "severity": "critical", "since": "2026-05-01T00:00:00Z", "reason": "two containers were moved"}
+    reported = asked_as(page, "POST", "/api/v1/violations", report)
+    assert reported["status"] == 201, reported
+    # The worst first, and the link holds the filter.
+    page.goto(f"{mine.base}/compliance")
+    rows = page.locator("#violations tbody tr")
+    expect(rows.first).to_contain_text("Location change undeclared")
+    page.select_option("#w-type", "SAFETY_TEMP")
+    expect(rows).to_have_count(1)
+    assert "type=SAFETY_TEMP" in page.url, page.url
+    expect(page.locator("#f-score")).to_have_text(KNOWN)
+    expect(page.locator("#terms tbody")).to_contain_text("Location change undeclared")
+    costly = page.locator("#f-score span").first.inner_text()
+    accessible(page, AXE, "violations")
+    rows.first.get_by_role("link", name="Safety temp").click()
+    page.wait_for_url(f"{mine.base}/compliance/{found['violation']}")
+    expect(page.locator("#f-peak")).to_contain_text("45")
+    # Without a reason nothing is decided, and what still holds cannot be resolved.
+    page.get_by_role("button", name="Acknowledge", exact=True).click()
+    expect(page.locator("#order-area .notice")).to_contain_text("write one")
+    expect(page.get_by_role("button", name="Resolve", exact=True)).to_be_disabled()
+    decide(page, "Acknowledge", "the fan of the hall is looked at", "acknowledged")
+    expect(page.locator("#follows tbody")).to_contain_text("cap to 5 kW")
+    for step, reason, state in (("Carried out: cap of north", "the breaker was turned", "carried out"), ("Sign off: cap of north", "seen at the meter", "signed off")):
+        page.fill("#reason", reason)
+        page.get_by_role("button", name=step).click()
+        expect(page.locator("#follows tbody")).to_contain_text(state)
+    accessible(page, AXE, "violation")
+    send_temperature(mine, 30)
+    until(lambda: listed("type=SAFETY_TEMP&status=resolved"), "what is over is not resolved")
+    page.reload()
+    decide(page, "Verify", "the hall is cool", "verified")
+    decide(page, "Close", "the fan was replaced", "closed")
+    # A waiver needs a time until which it holds.
+    page.goto(f"{mine.base}/compliance/{reported['body']['violation']}")
+    expect(page.locator("#f-status")).to_contain_text("open")
+    page.fill("#reason", "allowed in writing")
+    page.get_by_role("button", name="Waive", exact=True).click()
+    assert page.evaluate("document.activeElement.id") == "until"
+    page.fill("#until", time.strftime("%Y-%m-%dT%H:%M", time.localtime(time.time() + 30 * 86400)))
+    page.get_by_role("button", name="Waive", exact=True).click()
+    expect(page.locator("#f-status")).to_contain_text("waived")
+    page.goto(f"{mine.base}/compliance?status=")
+    expect(page.locator("#violations tbody tr", has_text="waived")).to_have_count(1)
+    expect(page.locator("#f-score")).to_have_text(KNOWN)
+    expect(page.locator("#f-score span").first).not_to_have_text(costly)
+    return f"/compliance/{found['violation']}"
+
+
+def send_decision(page):
+    """What the controller of the site wrote last, and the signal that it follows; a controller has a right of its own to send such rows."""
+    now = int(time.time() * 1e6)
+    machines = {f"machines_{state}": number for state, number in (("running", 20), ("stopping", 0), ("stopped", 25), ("starting", 0), ("stuck", 0), ("unknown", 0))}
+    decision = {"event_time": now, "site": "north", "journal": "1", "decision": 7, "state": "curtailed", "previous": "curtailing", "thermal": "normal", "authority": "auto", "target_kw": 800.0, "measured_kw": 790.5, "is_estimated": True, "winner": "3 utility", "reason": "utility asks for 800 kW", "caps": "{}", "inputs": "[]", "commands": 0, "policy": "p1", **machines}
+    signal = {"event_time": now, "site": "north", "signal": "utility", "class": "mandatory", "level": "curtail", "cap_kw": 800.0}
+    for stream, row in (("curtailment", decision), ("signals", signal)):
+        answer = asked_as(page, "POST", f"/api/v1/ingest/{stream}", [row])
+        assert answer["status"] == 200, (stream, answer)
+
+
+def walk_controller(page):
+    """What the controller of a site wrote, and the link to its pages, to which nothing is sent from here."""
+    row = page.locator("#controllers tbody tr")
+    for text in ("North mine", "curtailed", "800 kW", "estimated", "utility: curtail to 800 kW", "utility asks for 800 kW"):
+        expect(row).to_contain_text(text)
+    link = row.get_by_role("link", name="Controller and emergency stop of North mine")
+    expect(link).to_have_text("Controller and emergency stop")
+    expect(link).to_have_attribute("href", "https://north.example:5000/")
+    expect(link).to_have_attribute("rel", re.compile("noopener"))
+
+
 def walk_mine(page, mine):
+    send_decision(page)
     page.goto(f"{mine.base}/mine")
+    walk_controller(page)
     expect(page.locator("#f-power")).to_contain_text(re.compile(r"^1\.2[12]"))
     for name in ("f-allocation", "f-hashrate", "f-anomalies", "f-age"):
         expect(page.locator(f"#{name}")).to_have_text(KNOWN)
@@ -196,11 +335,30 @@ def walk_mine(page, mine):
     page.goto(f"{mine.base}/compliance")
     expect(page.locator("#inspections tbody")).to_contain_text("A fire door was blocked.")
     expect(page.locator("#inspections code")).to_have_attribute("title", "ab" * 32)
+    page.set_input_files("#upload-file", {"name": "door.png", "mimeType": "image/png", "buffer": png(12)})
+    page.click("#upload button")
+    expect(page.locator("#upload-said")).to_have_text("The photo is stored.")
+    page.locator("#inspections img").scroll_into_view_if_needed()
+    expect(page.locator("#inspections img")).to_have_js_property("naturalWidth", 12)
     expect(page.locator("#violations tbody")).to_have_text(KNOWN)
 
 
-def walk_keys(page, mine):
+def walk_operate(page, mine, watch):
+    """What could not be read is shown with its reason, and pipelines with how far they are."""
+    # This server has neither a pool nor a payer, and says so whenever it is asked about them.
+    watch.usual = {404}
+    page.goto(f"{mine.base}/operate")
+    letter = page.locator("#dead tbody tr", has_text="signals")
+    expect(letter).to_contain_text("no row")
+    expect(page.locator("#pipelines tbody tr", has_text="energy_rollups").first).to_contain_text("ago")
+    page.goto("about:blank")
+    watch.usual = set()
+
+
+def walk_keys(page, mine, watch):
     """Everything without a pointer; and single letters can be switched off."""
+    # A filter by an id that nothing has is answered with 404.
+    watch.usual = {404}
     page.goto(f"{mine.base}/registry/meters")
     expect(page.locator("#list tbody a").first).to_be_visible()
     for key, reached in (("j", "main"), ("j", "pool-meter"), ("k", "main")):
@@ -235,20 +393,69 @@ def walk_keys(page, mine):
     page.click("#keys")
     page.check("#keys-on")
     page.get_by_role("button", name="Close").click()
+    page.goto("about:blank")
+    watch.usual = set()
 
 
-def begin(page, mine, pool):
-    """Registers a mine and sends what it measured. What follows from it is stated when a minute is over: walk other pages meanwhile."""
-    walk_registry(page, mine, pool)
-    mine.send_samples()
+def sign_in(page):
+    page.goto(f"{BASE}/sign-in?to=/registry")
+    page.fill("#name", "ann")
+    page.fill("#password", PASSWORD)
+    page.click("#login button")
+    page.wait_for_url(f"{BASE}/registry")
 
 
-def walk(page, mine, pool):
-    """All of it; gives the addresses of the pages that are to be photographed."""
-    walk_lists(page, mine)
-    walk_conflict(page, mine)
-    anomaly = walk_anomalies(page, mine).removeprefix(mine.base)
-    walk_energy(page, mine, pool)
-    walk_mine(page, mine)
-    walk_keys(page, mine)
-    return {"mine": "/mine", "energy": "/energy?id=north", "anomalies": "/anomalies?state=", "anomaly": anomaly, "compliance": "/compliance", "registry": "/registry/meters", "resource": "/registry/sites/north", "form": "/registry/sites/north?edit"}
+# What says that a page has come.
+CAME = {"violation": "#history li", "mine": "#sites tbody a", "energy": "#days-area svg rect[fill='#C25A12']", "anomalies": "#list tbody a", "anomaly": "#chart-area svg polyline", "compliance": "#inspections tbody a", "registry": "#list tbody a", "resource": "#history li", "form": "#form input"}
+
+# Pages in each theme: all in one, and of the others those that have every colour, and those that are wide.
+LOOKED_AT = {"light": set(CAME), "dark": {"mine", "anomaly", "compliance", "resource"}, "phone": {"mine", "energy", "violation", "registry", "form"}}
+
+
+def main():
+    os.makedirs(SHOTS, exist_ok=True)
+    mine = Mine(BASE)
+    with sync_playwright() as playwright:
+        browser = walks.launch(playwright)
+        context = browser.new_context(accept_downloads=True)
+        context.set_default_timeout(PATIENCE_S * 1000)
+        watch, page = Watch(context, BASE), context.new_page()
+        walked = lambda what: (note(what), watch.check())
+        sign_in(page)
+        walked("signed in")
+        walk_registry(page, mine, POOL, watch)
+        mine.send_samples()
+        walked("a mine is registered and measured")
+        walk_lists(page, mine)
+        walk_conflict(page, mine, watch)
+        walked("the registry")
+        walk_keys(page, mine, watch)
+        walked("keys")
+        walk_energy(page, mine, POOL)
+        walked("energy")
+        anomaly = walk_anomalies(page, mine).removeprefix(BASE)
+        walked("anomalies")
+        walk_operate(page, mine, watch)
+        walked("operate")
+        violation = walk_violations(page, mine, watch)
+        walked("violations")
+        walk_mine(page, mine)
+        walked("the mine")
+        page.goto("about:blank")
+        paths = {"violation": violation, "mine": "/mine", "energy": "/energy?id=north", "anomalies": "/anomalies?state=", "anomaly": anomaly, "compliance": "/compliance", "registry": "/registry/meters", "resource": "/registry/sites/north", "form": "/registry/sites/north?edit"}
+        pages = lambda theme: [(name, path) for name, path in paths.items() if name in LOOKED_AT[theme]]
+        walks.picture(browser, BASE, context.storage_state(), AXE, SHOTS, pages, lambda page, name: expect(page.locator(CAME[name]).first).to_be_attached())
+        note("pictures")
+        miner = "/miner/fjord"
+        paths = ["/pool", miner, "/explore", "/operate", "/mine", "/energy", "/anomalies", "/compliance", "/registry", "/sign-in"]
+        open_pages.paint_soon(browser, BASE, context.storage_state(), paths)
+        note("pages paint soon")
+        other = walks.launch(playwright)
+        open_pages.stay_small(browser, other, BASE, context.storage_state(), ["/pool", miner, "/operate", "/mine"])
+        note("pages stay small")
+        other.close()
+        browser.close()
+    print("console: all is well")
+
+
+main()

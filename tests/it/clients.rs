@@ -1,13 +1,15 @@
 //! Clients of PostgreSQL and of Flight that are not ours, each with a script of its own in
 //! `tests/clients`, against the program: what they read is compared value by value.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::docs;
 use crate::server::{Headframe, free_port, http};
 
 /// 2026-03-01 11:00 UTC, microseconds.
@@ -181,6 +183,54 @@ async fn rubys_pg_agrees() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn phps_pgsql_pdo_and_odbc_agree() {
     agrees_by("php", "php.php").await;
+}
+
+/// The program of docs/subscribe.md, by nats-py and the key that the server made for subscribers,
+/// prints what the page shows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_subscriber_of_the_documents_reads_blocks() {
+    let server = Server::start().await;
+    let page = docs::read("docs/subscribe.md");
+    let shown = docs::blocks(&page, "text")[0].to_owned();
+    let second = shown
+        .replace("\"height\": 7", "\"height\": 8")
+        .replace("abab", "acac");
+    let program = docs::blocks(&page, "python")[0]
+        .replace("nats://127.0.0.1:4222", server.nats.url())
+        .replace("stream=\"payouts\"", "stream=\"blocks\"");
+    let mut child = python()
+        .args(["-u", "-c", &program])
+        .current_dir(server.folder.path().join("nats"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    for row in [shown, second] {
+        let posted = http()
+            .post(format!("{}/api/v1/ingest/blocks", server.running.url))
+            .header("Content-Type", "application/x-ndjson")
+            .body(row.clone());
+        let answer = posted.send().await.unwrap().text().await.unwrap();
+        assert!(answer.contains("\"accepted\":1"), "{answer}");
+        // It is acknowledged and does not come again.
+        let mut printed = String::new();
+        lines.read_line(&mut printed).unwrap();
+        if printed.is_empty() {
+            let mut said = String::new();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut said)
+                .unwrap();
+            panic!("it ended: {said}");
+        }
+        assert_eq!(printed, row);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    server.end().await;
 }
 
 /// A PostgreSQL server in a folder of its own, which root gives to the user postgres.

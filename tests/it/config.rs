@@ -1,6 +1,8 @@
 //! The configuration as its users meet it: the example names every key, the page is made of it, a
 //! bad file starts nothing.
 
+mod environment;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

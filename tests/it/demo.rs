@@ -1,14 +1,14 @@
 //! `headframe demo` as a newcomer runs it: Ctrl-C ends it with a report, and a second start goes on
-//! from there.
+//! from there, with a mine that is curtailed.
 
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
-use crate::server::{PATIENCE, free_port, http, signal};
+use crate::server::{PATIENCE, free_port, http, pause_after, signal};
 use crate::wallets::until;
 
 /// Somebody else's address.
@@ -16,6 +16,16 @@ const OTHERS: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7
 
 /// Blocks on a block of the pool until its miner can be paid, and some more.
 const SPENDABLE_AFTER: i64 = 64;
+
+/// Reports of the cluster's worker that it hashes, and that it hashes nothing.
+const HASHES: &str =
+    "SELECT count(*) AS n FROM hashrate WHERE worker = 'coop-1' AND hashrate_hs > 0";
+const HASHES_NOTHING: &str =
+    "SELECT count(*) AS n FROM hashrate WHERE worker = 'coop-1' AND hashrate_hs = 0";
+
+/// What it was ordered and was seen to do: to stop, and to start.
+const OBEYED: &str = "SELECT count(DISTINCT action) AS n FROM site_commands WHERE target = \
+    'coop-1' AND action IN ('off', 'on') AND state = 'verified'";
 
 /// A demo whose words go to a file.
 struct Demo {
@@ -36,6 +46,8 @@ impl Demo {
                 "--listen",
                 &format!("127.0.0.1:{port}"),
                 "--stratum",
+                &format!("127.0.0.1:{}", free_port()),
+                "--site",
                 &format!("127.0.0.1:{}", free_port()),
             ])
             // Blocks that come soon, so that the test ends soon.
@@ -91,6 +103,7 @@ impl Demo {
     async fn until(&self, statement: &str, enough: i64) {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            let sent_at = Instant::now();
             let number = self.sql(statement);
             if number.as_ref().is_ok_and(|number| *number >= enough) {
                 return;
@@ -100,9 +113,7 @@ impl Demo {
                 "{statement}: still {number:?}; it said {}",
                 self.said_and_logged()
             );
-            // Each question is a process; asking without a pause would take the processor from the
-            // miner.
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(pause_after(sent_at)).await;
         }
     }
 
@@ -125,7 +136,9 @@ impl Demo {
                 return true;
             }
             looks += 1;
-            let height = i64::try_from(height(&self.said())).unwrap();
+            let Some(height) = height(&self.said()) else {
+                return false;
+            };
             let blocks = match enough - height {
                 missing @ 1.. => missing.min(8),
                 _ if looks % 4 == 0 => 1,
@@ -175,16 +188,11 @@ fn stage(report: &str, name: &str) -> (i64, i64) {
     (figures.next().unwrap(), all)
 }
 
-/// The height in the last status line.
-fn height(said: &str) -> u64 {
-    let line = said
-        .lines()
-        .rfind(|line| line.starts_with("height "))
-        .unwrap_or_else(|| panic!("no status line in {said}"));
-    line.split(' ')
-        .nth(1)
-        .and_then(|height| height.parse().ok())
-        .unwrap_or_else(|| panic!("no height in {line}"))
+/// The height in the last status line, if there is one yet.
+fn height(said: &str) -> Option<i64> {
+    let mut lines = said.lines().rev();
+    let height = lines.find_map(|line| line.strip_prefix("height "))?;
+    height.split(' ').next()?.parse().ok()
 }
 
 /// Shares are in the windows of both ends, blocks and reports are there: every stage has worked.
@@ -198,6 +206,7 @@ async fn wait_for_every_stage(demo: &Demo, blocks: i64, reports: i64) {
         .await;
     demo.until("SELECT count(*) AS n FROM pool_hashrate_1d", 1)
         .await;
+    demo.until("SELECT count(*) AS n FROM energy", 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -259,19 +268,23 @@ async fn demo_ends_well() {
         assert_eq!(stage(&first, tier), (shares, all), "{first}");
     }
 
-    // The second goes on from the first: what was there is there, and new rows come to it.
-    let demo = Demo::start(folder.path(), "second", &[]);
+    // The second goes on from the first: what was there is there, and new rows come to it. In it
+    // the mine is curtailed once a minute, and a worker of a cluster with it.
+    let demo = Demo::start(folder.path(), "second", &["--curtail"]);
     let (blocks, reports) = (
         stage(&first, "blocks").1,
         stage(&first, "hashrate reports").1,
     );
     wait_for_every_stage(&demo, blocks + 1, reports + 1).await;
     demo.until_paid(folder.path()).await;
+    demo.until(OBEYED, 2).await;
+    demo.until(HASHES, 1).await;
+    demo.until(HASHES_NOTHING, 1).await;
     let (well, second) = demo.interrupt();
     assert!(well, "{second}");
     let (new, together) = stage(&second, "accepted shares");
     assert!(
-        height(&second) > height(&first),
+        height(&first).is_some() && height(&second) > height(&first),
         "the chain goes on as well: {first}{second}"
     );
     assert!(new > 0 && together == all + new, "{first}{second}");

@@ -14,12 +14,12 @@ use serde_json::json;
 
 use crate::server::{Headframe, free_port};
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
 /// The text of the fenced blocks of a language.
-fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
     text.split(fence.as_str())
         .skip(1)
@@ -194,6 +194,15 @@ fn streams() -> String {
     text
 }
 
+/// The streams that have a durable for subscribers.
+fn subscribable() -> String {
+    let mut text = "| stream | rows |\n|---|---|\n".to_owned();
+    for stream in stream::ALL.iter().filter(|stream| stream.is_subscribable()) {
+        text.push_str(&format!("| `{}` | {} |\n", stream.name(), stream.doc()));
+    }
+    text
+}
+
 fn pipelines() -> String {
     let mut text = "| pipeline | streams | what it does |\n|---|---|---|\n".to_owned();
     for pipeline in pipeline::ALL {
@@ -256,6 +265,9 @@ fn sources() -> String {
         let address = match source.address() {
             AddressForm::Http => "`http://host[:port]`".to_owned(),
             AddressForm::Host(port) => format!("`host[:port]`, port {port} when left out"),
+            AddressForm::Mqtt => "`mqtt://host[:port]` or `mqtts://host[:port]`, ports 1883 and \
+                                  8883 when left out"
+                .to_owned(),
         };
         let (kind, doc) = (source.kind(), source.doc());
         text.push_str(&format!("### `{kind}`\n\n{doc} Address: {address}.\n\n"));
@@ -278,6 +290,7 @@ fn tables_in_the_documents_are_those_of_the_program() {
         ("README.md", "streams", streams()),
         ("README.md", "pipelines", pipelines()),
         ("docs/sql.md", "tables", tables()),
+        ("docs/subscribe.md", "subscribable", subscribable()),
         ("docs/registry.md", "resources", resource::markdown_table()),
         ("docs/sources.md", "sources", sources()),
         ("docs/violations.md", "metrics", metric::markdown_table()),

@@ -15,7 +15,8 @@ const MIDNIGHT: i64 = 1_774_652_400_000_000;
 
 async fn send(running: &Headframe, samples: &[(i64, &str, f64)]) {
     let line = |(at, meter, watts): &(i64, &str, f64)| {
-        json!({"event_time": at, "site": "north", "meter": meter, "power_w": watts}).to_string()
+        let site = if *meter == "m2" { "far" } else { "north" };
+        json!({"event_time": at, "site": site, "meter": meter, "power_w": watts}).to_string()
     };
     let body: Vec<String> = samples.iter().map(line).collect();
     let request = http().post(format!("{}/api/v1/ingest/energy", running.url));
@@ -33,11 +34,16 @@ async fn register(running: &Headframe) {
         "site": "north", "power_limit_kw": 1.2, "energy_limit_kwh": 100, "energy_period": "day"});
     let machine = json!({"id": "m1", "site": "north", "pool": "p1", "model": "x",
         "serial_number": "1"});
+    let far = json!({"id": "far", "name": "Far", "location": "a plain",
+        "time_zone": "America/Chicago"});
+    let machine_there = json!({"id": "m2", "site": "far", "model": "x", "serial_number": "2"});
     for (kind, body) in [
         ("operators", json!({"id": "o", "name": "O"})),
         ("sites", site("north")),
+        ("sites", far),
         ("pools", pool),
         ("machines", machine),
+        ("machines", machine_there),
     ] {
         let answer = running.register(kind, &body).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
@@ -65,9 +71,13 @@ async fn energy_is_answered_by_hour_by_the_days_of_a_place_and_against_its_alloc
     let recent = (0..30)
         .rev()
         .map(|minute| (now - minute * MINUTE, "m1", 1_000.0));
-    send(&running, &past.chain(recent).collect::<Vec<_>>()).await;
+    // The other site's next day begins six hours later, five once Oslo's clocks went forward.
+    let there = (0..=24 * 4).map(|quarter| (MIDNIGHT + (quarter + 24) * 15 * MINUTE, "m2", 1.0));
+    let all: Vec<_> = past.chain(there).chain(recent).collect();
+    send(&running, &all).await;
 
-    let days = "energy/daily?of=machine&zone=Europe/Oslo&from=2026-03-28&to=2026-03-30";
+    // The days of the site, which nobody has to name.
+    let days = "energy/daily?of=machine&id=m1&from=2026-03-28&to=2026-03-30";
     let days = until("three days", async || {
         let days = rows(&running, days).await;
         if days.len() == 3 {
@@ -91,6 +101,7 @@ async fn energy_is_answered_by_hour_by_the_days_of_a_place_and_against_its_alloc
         let off = day["energy_wh"].as_f64().unwrap() - f64::from(hours) * 1_000.0;
         assert!(off.abs() < 0.001, "{day}");
     }
+    each_by_its_own_clock(&running).await;
     let hours = "energy/hourly?of=pool&id=p1&from=2026-03-28T00:00:00Z&to=2026-03-28T03:00:00Z";
     let hours = rows(&running, hours).await;
     assert_eq!(hours.len(), 3, "{hours:?}");
@@ -119,6 +130,65 @@ async fn energy_is_answered_by_hour_by_the_days_of_a_place_and_against_its_alloc
     nats.shutdown().await;
 }
 
+/// Days of everybody are those of each one's site, unless a zone is named.
+async fn each_by_its_own_clock(running: &Headframe) {
+    let days = "energy/daily?of=machine&from=2026-03-28&to=2026-03-28";
+    // Each site's rows are a message of their own.
+    let both = until("the days of both sites", async || {
+        let found = rows(running, days).await;
+        let is_whole = |row: &Value| row["covered_s"] == json!(24.0 * 3_600.0);
+        match found.len() == 2 && found.iter().all(is_whole) {
+            true => Ok(found),
+            false => Err(format!("{found:?}")),
+        }
+    });
+    let own = both.await;
+    let named = rows(running, &format!("{days}&zone=Europe/Oslo")).await;
+    let found = |rows: &[Value]| {
+        let rows = rows.iter().map(|row| {
+            let text = |name: &str| row[name].as_str().unwrap().to_owned();
+            let hours = row["covered_s"].as_f64().unwrap() / 3_600.0;
+            (text("id"), text("from"), text("zone"), hours)
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let row = |id: &str, from: &str, zone: &str, hours: f64| {
+        (id.to_owned(), from.to_owned(), zone.to_owned(), hours)
+    };
+    let oslo = row("m1", "2026-03-28T00:00:00+01:00", "Europe/Oslo", 24.0);
+    let there = row("m2", "2026-03-28T00:00:00-05:00", "America/Chicago", 24.0);
+    assert_eq!(found(&own), [oslo.clone(), there]);
+    let cut = row("m2", "2026-03-28T00:00:00+01:00", "Europe/Oslo", 18.0);
+    assert_eq!(found(&named), [oslo, cut]);
+}
+
+/// What Prometheus reads of the mine.
+async fn figures(running: &Headframe) {
+    let lines = [
+        "headframe_registered{kind=\"machines\"} 2",
+        "headframe_registered{kind=\"sites\"} 2",
+        "headframe_energy_power_watts{of=\"pool\",id=\"p1\"} ",
+        "headframe_energy_power_watts{of=\"site\",id=\"north\"} ",
+        "headframe_http_request_seconds_count{route=\"GET /api/v1/energy/allocations\",\
+         status=\"2xx\"}",
+    ];
+    let path = format!("{}/metrics", running.url);
+    until("figures of the mine", async || {
+        let page = http().get(&path).send().await;
+        let page = page.map_err(|error| error.to_string())?.text().await;
+        let page = page.map_err(|error| error.to_string())?;
+        let missing: Vec<&str> = lines
+            .into_iter()
+            .filter(|line| !page.contains(line))
+            .collect();
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(format!("no {missing:?}")),
+        }
+    })
+    .await;
+}
+
 /// The last half hour as a line, and the three days of the past as bars, the day of 23 hours too.
 async fn charts(running: &Headframe) {
     let power = running.read("energy/power?of=machine&id=m1&span=1h").await;
@@ -131,7 +201,7 @@ async fn charts(running: &Headframe) {
     let line = drawing(running, "energy/power.svg?of=machine&id=m1&span=1h").await;
     assert_eq!(line.matches("stroke=\"#C25A12\"").count(), 1, "{line}");
     assert!(line.contains("1 kW"), "{line}");
-    let days = "energy/daily.svg?of=machine&id=m1&zone=Europe/Oslo&from=2026-03-27&to=2026-03-30";
+    let days = "energy/daily.svg?of=machine&id=m1&from=2026-03-27&to=2026-03-30";
     let bars = drawing(running, days).await;
     let drawn = |opacity: &str| bars.matches(&format!("opacity=\"{opacity}\"")).count();
     assert_eq!((drawn("0.85"), drawn("0.35")), (3, 0), "{bars}");
@@ -152,14 +222,16 @@ async fn allocation_and_evidence(
     running: Headframe,
 ) {
     let metrics = format!("{}/metrics", running.url);
-    until("the windows of one message of energy", async || {
+    let sent = running.row("SELECT max(seq) AS seq FROM energy").await;
+    let last = sent["seq"].as_i64().unwrap();
+    until("the windows of all messages of energy", async || {
         let text = http()
             .get(&metrics)
             .send()
             .await
             .map_err(|error| error.to_string())?;
         let text = text.text().await.map_err(|error| error.to_string())?;
-        let done = "headframe_rollup_offset{table=\"energy_rollups_v2\"} 1";
+        let done = format!("headframe_rollup_offset{{table=\"energy_rollups_v2\"}} {last}");
         if text.lines().any(|line| line == done) {
             Ok(())
         } else {
@@ -188,10 +260,14 @@ async fn allocation_and_evidence(
         "{stated}"
     );
 
+    figures(&running).await;
     let facts = "SELECT CAST(count(*) FILTER (WHERE kind = 'fact' AND fact_stream = 'registry') \
         AS BIGINT) AS facts, CAST(count(note) AS BIGINT) AS notes FROM evidence";
-    running
-        .until(facts, |row| row["facts"] == 4 && row["notes"] == 1)
+    // One more where an hour has begun meanwhile.
+    let signed = running
+        .until(facts, |row| {
+            row["facts"] == 6 && row["notes"].as_i64() >= Some(1)
+        })
         .await;
     running.kill();
     let audit = audit_evidence(folder);
@@ -201,10 +277,11 @@ async fn allocation_and_evidence(
         "{text}{}",
         String::from_utf8_lossy(&audit.stderr)
     );
-    assert!(
-        text.contains("under 1 signed checkpoints; 0 are chained and expired"),
-        "{text}"
+    let under = format!(
+        "under {} signed checkpoints; 0 are chained and expired",
+        signed["notes"]
     );
+    assert!(text.contains(&under), "{under}: {text}");
     assert!(text.contains("signed by headframe/evidence/"), "{text}");
     every_flipped_byte_is_found(folder);
 }

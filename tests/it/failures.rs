@@ -13,6 +13,7 @@ use crate::server::{Headframe, free_port, signal};
 
 const ALL_ROLES: &str = "pipelines,maintenance,query";
 const DAY_US: i64 = 86_400_000_000;
+const HOUR_US: i64 = 3_600_000_000;
 /// 2038-01-19 03:14:08 UTC, the second after a 32-bit clock ends.
 const YEAR_2038_US: i64 = 2_147_483_648_000_000;
 
@@ -178,9 +179,11 @@ async fn a_late_row_and_one_from_2038_land_in_their_own_windows() {
             "{tier}"
         );
         if tier == "1h" || tier == "1d" {
-            assert_eq!(
-                row["closed"],
-                json!(1),
+            // The window of the first row is over, too, where the next one has begun meanwhile.
+            let length = if tier == "1h" { HOUR_US } else { DAY_US };
+            let is_over = now_us() / length > now / length;
+            assert!(
+                row["closed"] == 1 || is_over && row["closed"] == 2,
                 "{tier}: a row from the future must not close the windows of the present: {row}"
             );
         }

@@ -1,12 +1,15 @@
 //! The dashboards of `deploy/grafana`: every statement in them is answered by the PostgreSQL wire,
-//! with Grafana's macros as Grafana expands them, and every metric is one of ours.
+//! with Grafana's macros as Grafana expands them, and every expression over metrics, which are
+//! ours, by a Prometheus that scrapes the server.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use headframe_ingest::{ManagedServer, Nats};
 use headframe_query_engine::pool_queries::span::{now_s, rfc3339};
 use serde_json::{Value, json};
 
+use crate::prometheus::Prometheus;
 use crate::psql::psql;
 use crate::roles::{nats_server, until_answer};
 use crate::server::{Headframe, free_port, http};
@@ -69,16 +72,63 @@ fn statements() -> Vec<Statement> {
     found
 }
 
-/// Every expression over metrics.
-fn expressions() -> Vec<String> {
+/// An expression over metrics, and what Grafana calls each of its series.
+struct Expression {
+    promql: String,
+    legend: String,
+}
+
+/// Every expression of panels and annotations, with Grafana's variables filled in.
+fn expressions() -> Vec<Expression> {
     let boards = dashboards();
     let panels = boards
         .iter()
         .flat_map(|(_, board)| members(board, "panels"));
     let targets = panels.flat_map(|panel| members(panel, "targets"));
-    targets
-        .filter_map(|target| target["expr"].as_str().map(str::to_owned))
-        .collect()
+    let annotations = boards
+        .iter()
+        .flat_map(|(_, board)| members(&board["annotations"], "list"));
+    let all = targets.chain(annotations);
+    all.filter_map(|target| {
+        let legend = target["legendFormat"].as_str().unwrap_or_default();
+        Some(Expression {
+            promql: fill_in(target["expr"].as_str()?),
+            legend: legend.to_owned(),
+        })
+    })
+    .collect()
+}
+
+/// An expression as Grafana sends it for an hour on a screen.
+fn fill_in(expression: &str) -> String {
+    let variables = [
+        ("$__rate_interval", "1m"),
+        ("$__interval_ms", "15000"),
+        ("$__interval", "15s"),
+        ("$__range_s", "3600"),
+        ("$__range", "1h"),
+    ];
+    let filled = variables
+        .iter()
+        .fold(expression.to_owned(), |text, (name, value)| {
+            text.replace(name, value)
+        });
+    assert!(!filled.contains('$'), "{filled}");
+    filled
+}
+
+/// Whether each of these series has the labels that a legend is made of. One that stands for
+/// nothing at all has none.
+fn fit_legend(expression: &Expression, series: &[Value]) -> bool {
+    let pieces = expression.legend.split("{{").skip(1);
+    let labels: Vec<&str> = pieces
+        .map(|piece| piece.split("}}").next().unwrap().trim())
+        .collect();
+    let is_nothing = series.len() == 1
+        && series[0]["metric"] == json!({})
+        && expression.promql.ends_with("vector(0)");
+    let has_labels = |one: &Value| labels.iter().all(|label| one["metric"][label].is_string());
+    is_nothing || series.iter().all(has_labels)
 }
 
 /// Seconds of an interval as Grafana writes it.
@@ -154,38 +204,103 @@ pub async fn send_facts(url: &str) {
         ("sensors", vec![reading]),
     ];
     for (stream, rows) in facts {
-        let rows: Vec<String> = rows.iter().map(Value::to_string).collect();
-        let request = http().post(format!("{url}/api/v1/ingest/{stream}"));
-        let request = request.header("Content-Type", "application/x-ndjson");
-        let answer = request.body(rows.join("\n")).send().await.unwrap();
-        let status = answer.status();
-        assert!(
-            status.is_success(),
-            "{stream}: {}",
-            answer.text().await.unwrap()
-        );
+        send(url, stream, &rows).await;
+    }
+}
+
+async fn send(url: &str, stream: &str, rows: &[Value]) {
+    let rows: Vec<String> = rows.iter().map(Value::to_string).collect();
+    let request = http().post(format!("{url}/api/v1/ingest/{stream}"));
+    let request = request.header("Content-Type", "application/x-ndjson");
+    let answer = request.body(rows.join("\n")).send().await.unwrap();
+    let status = answer.status();
+    assert!(
+        status.is_success(),
+        "{stream}: {}",
+        answer.text().await.unwrap()
+    );
+}
+
+/// A curtailment of a site with the decision that it began with, and a violation that a person
+/// reports.
+async fn send_alerts(url: &str) {
+    let now = (now_s() * 1e6) as i64;
+    let minute = 60_000_000;
+    let decision = json!({"event_time": now - 9 * minute, "site": "north", "journal": "j1",
+        "decision": 7, "state": "curtailing", "thermal": "normal", "authority": "auto",
+        "target_kw": 500, "measured_kw": 900, "is_estimated": false, "reason": "the utility asks",
+        "caps": "[]", "inputs": "[]", "machines_running": 4, "machines_stopping": 2,
+        "machines_stopped": 0, "machines_starting": 0, "machines_stuck": 0,
+        "machines_unknown": 0, "commands": 2, "policy": "p1"});
+    let event = json!({"event_time": now - minute, "site": "north", "journal": "j1", "event": 7,
+        "signal": "utility", "level": 4, "asked_at": now - 9 * minute, "target_kw": 500,
+        "target_s": 20.0, "compliance_pct": 99.0, "performance_factor": 0.99, "excess_kwh": 0.1,
+        "commands": 2, "commands_failed": 0, "notices": 0, "is_estimated": false});
+    send(url, "curtailment", &[decision]).await;
+    send(url, "curtailment_events", &[event]).await;
+    let report = json!({"type": "RESTRICTED_HOURS", "subject_kind": "site", "subject": "north",
+        "severity": "high", "since": rfc3339(now_s() as i64 - 600), "reason": "seen at the gate"});
+    let request = http().post(format!("{url}/api/v1/violations"));
+    let answer = request.json(&report).send().await.unwrap();
+    let status = answer.status();
+    assert_eq!(status, 201, "{}", answer.text().await.unwrap());
+}
+
+/// What pipelines derive: an anomaly that has ended, and how much of an allocation is used. Only
+/// this system's own processes write these streams, which is why the rows go to JetStream itself.
+async fn send_derived(nats: &ManagedServer) {
+    let now = (now_s() * 1e6) as i64;
+    let minute = 60_000_000;
+    let anomaly = |ago: i64, transition: &str, reason: Option<&str>| {
+        json!({"event_time": now - ago * minute, "site": "north", "source": "energy",
+            "signal": "m1/power_w", "detector": "drift", "transition": transition,
+            "since": now - 8 * minute, "value": 1_400, "expected": 1_200, "score": 1.5,
+            "reason": reason, "input_seq": 1})
+    };
+    let usage = json!({"event_time": now - minute, "allocation": "north-2026",
+        "subject_kind": "site", "subject": "north", "demand_covered_s": 900, "power_pct": 81.5,
+        "period_start": now - 60 * minute, "period_end": now + 60 * minute, "used_wh": 1_000,
+        "covered_s": 3_600, "energy_pct": 12.5, "energy_seq": 1, "registry_seq": 1});
+    let connection = Nats::connect(&nats.client_config()).await.unwrap();
+    for (subject, row) in [
+        ("anomalies.north", anomaly(7, "opened", None)),
+        ("anomalies.north", anomaly(2, "closed", Some("returned"))),
+        ("allocation_usage.north-2026", usage),
+    ] {
+        let sent = connection.js.publish(subject, row.to_string().into());
+        sent.await.unwrap().await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_of_the_dashboards_is_answered() {
     let folder = tempfile::tempdir().unwrap();
+    let (wire, port) = (free_port(), free_port());
+    // It looks for its targets seconds after it has started.
+    let mut prometheus = Prometheus::start(folder.path(), &format!("127.0.0.1:{port}"));
     let nats = nats_server(folder.path()).await;
-    let wire = free_port();
     let more = format!("[postgres]\nlisten = \"127.0.0.1:{wire}\"\n");
     let roles = "pipelines,maintenance,query";
     let running = Headframe::start_with_env(
         folder.path(),
         nats.url(),
-        free_port(),
+        port,
         roles,
         &more,
-        &[("HEADFRAME__QUERY__FIGURES_S", "1")],
+        &[
+            ("HEADFRAME__QUERY__FIGURES_S", "1"),
+            ("HEADFRAME__MAINTENANCE__EVERY_S", "1"),
+        ],
     );
     running.row("SELECT 1").await;
     send_facts(&running.url).await;
+    send_alerts(&running.url).await;
+    send_derived(&nats).await;
     // Rollups follow within a moment.
-    for table in ["pool_hashrate_1m", "energy_1m", "sensors_1m"] {
+    let tables = ["pool_hashrate_1m", "energy_1m", "sensors_1m"];
+    let site = ["curtailment", "curtailment_events", "allocation_usage"];
+    let alerts = ["violations_now", "anomalies"];
+    for table in tables.into_iter().chain(site).chain(alerts) {
         let sql = format!("SELECT count(*) AS n FROM {table}");
         running.until(&sql, |row| row["n"].as_i64() > Some(0)).await;
     }
@@ -211,7 +326,7 @@ async fn every_query_of_the_dashboards_is_answered() {
         let names_time = statement.sql.contains("AS \"time\"");
         assert_eq!(names_time, statement.is_series, "{place}");
     }
-    check_metrics(&running).await;
+    check_metrics(&running, &mut prometheus).await;
 }
 
 /// The names of metrics in an expression, as `/metrics` and the sources have them.
@@ -221,10 +336,18 @@ fn metrics_of(expression: &str) -> Vec<String> {
     words.filter(is_ours).map(str::to_owned).collect()
 }
 
-/// Every metric is on the page, or shows nought until something happens of which the sources tell.
-async fn check_metrics(running: &Headframe) {
+/// Every metric is on the page, or shows nought until something happens of which the sources tell;
+/// and every expression has series in Prometheus, with the labels that the legend names.
+async fn check_metrics(running: &Headframe, prometheus: &mut Prometheus) {
     let page = until_answer(&running.url, "/metrics", |_, text| {
-        text.contains("\npool_cpu_usage ") && text.contains("headframe_rollup_offset")
+        let begins = [
+            "pool_cpu_usage ",
+            "headframe_rollup_lag",
+            "headframe_table_files",
+        ];
+        begins
+            .iter()
+            .all(|name| text.contains(&format!("\n{name}")))
     })
     .await;
     let on_page: BTreeSet<&str> = page
@@ -234,18 +357,26 @@ async fn check_metrics(running: &Headframe) {
         .collect();
     let sources = sources();
     let expressions = expressions();
-    assert!(expressions.len() >= 20, "{expressions:?}");
+    assert!(expressions.len() >= 20, "{}", expressions.len());
+    // Before the first scrape an expression that ends in `or vector(0)` says nothing.
+    prometheus.series("up == 1").await;
     for expression in expressions {
-        let names = metrics_of(&expression);
-        assert!(!names.is_empty(), "{expression} names no metric of ours");
+        let promql = &expression.promql;
+        let names = metrics_of(promql);
+        assert!(!names.is_empty(), "{promql} names no metric of ours");
         for name in names {
-            let is_rare =
-                expression.ends_with("or vector(0)") && sources.contains(&format!("\"{name}\""));
+            let is_rare = promql.ends_with("vector(0)") && sources.contains(&format!("\"{name}\""));
             assert!(
                 on_page.contains(name.as_str()) || is_rare,
-                "{name} of {expression}"
+                "{name} of {promql}"
             );
         }
+        let series = prometheus.series(promql).await;
+        let legend = &expression.legend;
+        assert!(
+            fit_legend(&expression, &series),
+            "{promql} as {legend}: {series:?}"
+        );
     }
 }
 

@@ -45,6 +45,14 @@ input GROUP BY window_start, site\"
 name = \"doubled\"
 input = \"sensors\"
 sql = \"SELECT sensor, value * 2 AS twice FROM input WHERE site = 'north'\"
+[[pipeline]]
+name = \"metered\"
+input = \"sensors\"
+stream = \"energy\"
+window = \"10s\"
+lateness = \"5s\"
+sql = \"SELECT window_start AS event_time, site, 'sum-' || site AS meter, sum(value) AS power_w \
+FROM input GROUP BY window_start, site\"
 ";
 
 /// A reading a second of event time; every fifth is some seconds late, every twentieth too late.
@@ -93,7 +101,8 @@ fn expected(stored: &[Value]) -> (Sums, usize) {
 
 async fn check_unique(running: &Headframe) {
     let sql = "SELECT (SELECT count(*) - count(DISTINCT (window_start, site)) FROM sums) + (SELECT \
-               count(*) - count(DISTINCT sensor) FROM doubled) AS twice";
+               count(*) - count(DISTINCT sensor) FROM doubled) + (SELECT count(*) - count(DISTINCT \
+               (event_time, meter)) FROM energy) AS twice";
     let row = running.row(sql).await;
     assert_eq!(row["twice"], 0, "a row is there twice");
 }
@@ -197,6 +206,17 @@ async fn check_all(running: &Headframe, total: i64) {
     let north = stored.iter().filter(|row| row["site"] == "north").count();
     let row = running.until(doubled, |row| row["n"] == json!(north)).await;
     assert_eq!(row["wrong"], 0.0, "{row}");
+    // What the pipeline wrote to a stream is what its table holds.
+    let sent = "SELECT count(*) AS n, sum(abs(m.power_w - e.power_w)) AS wrong FROM metered m JOIN \
+                energy e ON e.event_time = m.event_time AND e.site = m.site AND e.meter = m.meter";
+    let windows = json!(sums.len());
+    let row = running.until(sent, |row| row["n"] == windows).await;
+    assert_eq!(row["wrong"], 0.0, "{row}");
+    let counts = "SELECT (SELECT count(*) FROM metered) AS held, (SELECT count(*) FROM energy) AS \
+                  sent, (SELECT min(producer) FROM energy) AS producer";
+    let expected =
+        json!({"held": windows, "sent": windows, "producer": "pipeline-metered.metered"});
+    running.until(counts, |row| *row == expected).await;
     println!(
         "{} windows and {north} rows, each once; {late} late",
         sums.len()

@@ -87,7 +87,8 @@ async fn a_resource_is_registered_changed_and_deleted_and_its_past_stays() {
     let running = start(folder.path(), &nats).await;
 
     // What is wrong is said by field, and nothing is registered.
-    let wrong = json!({"id": "north", "name": "", "zz": 1, "latitude_deg": 91});
+    let wrong = json!({"id": "north", "name": "", "zz": 1, "latitude_deg": 91,
+        "controller": "https://ann:secret@10.0.0.5/"});
     let refused = running.register("sites", &wrong).await;
     assert_eq!(refused.status, 400);
     for part in [
@@ -95,9 +96,11 @@ async fn a_resource_is_registered_changed_and_deleted_and_its_past_stays() {
         "missing field `location`",
         "field `name`",
         "field `latitude_deg`: 91 is outside -90 to 90",
+        "field `controller`: it is no address such as",
     ] {
         assert!(refused.error().contains(part), "{part}: {}", refused.body);
     }
+    assert!(!refused.error().contains("secret"), "{}", refused.body);
     let refused = running.register("sites", &json!([1])).await;
     assert_eq!(refused.status, 400, "{}", refused.body);
     assert_eq!(running.read("sites/north").await.status, 404);
@@ -119,6 +122,7 @@ async fn a_resource_is_registered_changed_and_deleted_and_its_past_stays() {
     // A change names the version that it replaces.
     let mut other = site("north");
     other["connection_kw"] = json!(1_000);
+    other["controller"] = json!("http://10.0.0.5:5000/");
     let put = async |tag: Option<&'static str>| {
         running
             .send(Method::PUT, "sites/north", tag, Some(&other))
@@ -133,6 +137,7 @@ async fn a_resource_is_registered_changed_and_deleted_and_its_past_stays() {
         (200, Some("\"2\""))
     );
     assert_eq!(changed.body["connection_kw"], json!(1_000.0));
+    assert_eq!(changed.body["controller"], "http://10.0.0.5:5000/");
     assert_eq!(put(Some("\"1\"")).await.status, 412);
     // The same again is no change.
     assert_eq!(put(Some("\"2\"")).await.body["version"], json!(2));

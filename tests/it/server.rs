@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -192,13 +193,21 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_millis(5);
     loop {
+        let sent_at = Instant::now();
         match ask().await {
             Ok(answer) => return answer,
             Err(said) => assert!(Instant::now() < deadline, "{what}: {said}"),
         }
-        tokio::time::sleep(pause).await;
-        pause = (2 * pause).min(Duration::from_millis(200));
+        tokio::time::sleep(pause.min(pause_after(sent_at))).await;
+        pause = (2 * pause).min(PATIENCE);
     }
+}
+
+/// How long a test waits before it asks again: three times as long as an answer took, so that
+/// asking does not take the processor from what is waited for.
+pub fn pause_after(sent_at: Instant) -> Duration {
+    let pause = 3 * sent_at.elapsed();
+    pause.clamp(Duration::from_millis(50), Duration::from_secs(3))
 }
 
 /// A client for one request each time. Making a client reads certificates, which takes long without
@@ -218,13 +227,18 @@ impl Drop for Headframe {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that nobody has, and that nobody is given by chance: those of connections and of servers
+/// that take any port begin above.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 2_000).unwrap();
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (own * 10 + next) % 20_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Sends a signal by its name.

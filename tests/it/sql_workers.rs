@@ -70,6 +70,25 @@ fn niceness(pid: u32) -> Vec<i32> {
     threads.filter_map(of).collect()
 }
 
+/// The cores that each thread of a process that runs statements may use, as the system writes them.
+fn cores(pid: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of = |thread: std::io::Result<std::fs::DirEntry>| {
+        let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+        let value = |key: &str| {
+            let mut lines = status.lines();
+            Some(
+                lines
+                    .find_map(|line| line.strip_prefix(key))?
+                    .trim()
+                    .to_owned(),
+            )
+        };
+        (value("Name:")? == "statements").then(|| value("Cpus_allowed_list:"))?
+    };
+    threads.filter_map(of).collect()
+}
+
 /// The sockets in the private folder of a process.
 fn sockets(data: &Path, pid: u32) -> usize {
     std::fs::read_dir(data.join(format!("sql-{pid}"))).map_or(0, Iterator::count)
@@ -79,7 +98,10 @@ fn sockets(data: &Path, pid: u32) -> usize {
 async fn killed_workers_are_replaced_and_the_server_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let nats = nats_server(folder.path()).await;
-    let server = Headframe::start(folder.path(), nats.url(), free_port(), "pipelines,query");
+    let port = free_port();
+    let more = [("HEADFRAME__QUERY__WORKER_CORES", "1")];
+    let roles = "pipelines,query";
+    let server = Headframe::start_with_env(folder.path(), nats.url(), port, roles, "", &more);
     publish(&server.url, 0, 100).await;
     server
         .until("SELECT count(*) AS n FROM shares", |row| row["n"] == 100)
@@ -91,6 +113,10 @@ async fn killed_workers_are_replaced_and_the_server_goes_on() {
         let threads = niceness(pid);
         assert!(!threads.is_empty(), "no thread runs statements");
         assert!(threads.iter().all(|found| *found == nice), "{threads:?}");
+        // On a machine with one core that is the one there is.
+        let cores = cores(pid);
+        let is_one = |found: &String| found.parse::<usize>().is_ok();
+        assert!(!cores.is_empty() && cores.iter().all(is_one), "{cores:?}");
     }
     for round in 0..8 {
         let before = server.sql_workers();

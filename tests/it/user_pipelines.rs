@@ -1,12 +1,15 @@
 //! Pipelines of the configuration, run by the program: README's own, one whose SELECT fails on a
-//! row, and one that needs too much.
+//! row, one that needs too much, and the balance of a site's meters in which a leak is found.
 
 use std::collections::BTreeMap;
 
 use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::server::{Headframe, free_port, http, until};
+use crate::violations::now_us;
 
 /// 2026-03-01 11:00 UTC, in microseconds since 1970.
 const START_US: i64 = 1_772_362_800_000_000;
@@ -14,7 +17,12 @@ const MINUTE: i64 = 60_000_000;
 
 /// The pipeline that README shows.
 fn of_readme() -> String {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    first_toml("README.md")
+}
+
+/// The first block of TOML in a document.
+fn first_toml(document: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
     let text = std::fs::read_to_string(path).unwrap();
     let block = text.split("```toml\n").nth(1).unwrap();
     block.split("```").next().unwrap().to_owned()
@@ -43,12 +51,16 @@ impl System {
     }
 }
 
-/// Sends rows over HTTP and waits until they are taken.
+/// Sends readings over HTTP and waits until they are taken.
 async fn post(running: &Headframe, rows: &[Value]) {
+    post_to(running, "sensors", rows).await;
+}
+
+async fn post_to(running: &Headframe, stream: &str, rows: &[Value]) {
     let body: String = rows.iter().map(|row| format!("{row}\n")).collect();
     until("rows are taken", async || {
         let request = http()
-            .post(format!("{}/api/v1/ingest/sensors", running.url))
+            .post(format!("{}/api/v1/ingest/{stream}", running.url))
             .header("Content-Type", "application/x-ndjson")
             .body(body.clone());
         let answer = request.send().await.map_err(|error| error.to_string())?;
@@ -213,6 +225,74 @@ async fn a_pipeline_that_needs_too_much_stops_alone_and_says_so() {
         .await;
     let none = running.row("SELECT count(*) AS n FROM too_large").await;
     assert_eq!(none["n"], 0);
+    running.kill();
+    system.nats.shutdown().await;
+}
+
+/// Noise whose values follow each other, with this standard deviation.
+struct Noise {
+    random: StdRng,
+    last: f64,
+    sigma: f64,
+}
+
+impl Noise {
+    fn new(seed: u64, sigma: f64) -> Self {
+        let random = StdRng::seed_from_u64(seed);
+        Self {
+            random,
+            last: 0.0,
+            sigma,
+        }
+    }
+
+    fn value(&mut self) -> f64 {
+        // Nearly normal, with the variance 1.
+        let sum: f64 = (0..12).map(|_| self.random.random_range(0.0..1.0)).sum();
+        self.last = 0.6 * self.last + 0.8 * self.sigma * (sum - 6.0);
+        self.last
+    }
+}
+
+/// Samples of a main meter and of two feeders behind it, 500 kW each, every two minutes; from a
+/// moment on the main meter reads 5 kW more.
+fn leaking(from_us: i64, leak_us: i64, to_us: i64) -> Vec<Value> {
+    let mut loads = [Noise::new(1, 3_000.0), Noise::new(2, 3_000.0)];
+    let mut meters = Noise::new(3, 1_500.0);
+    let mut rows = Vec::new();
+    for at in (from_us..to_us).step_by(2 * MINUTE as usize) {
+        let feeders = [0, 1].map(|one| 500_000.0 + loads[one].value());
+        let leak = if at < leak_us { 0.0 } else { 5_000.0 };
+        let main = feeders.iter().sum::<f64>() + meters.value() + leak;
+        for (meter, watts) in [("main", main), ("a", feeders[0]), ("b", feeders[1])] {
+            let row = json!({"event_time": at, "site": "north", "meter": meter, "power_w": watts});
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leak_of_half_a_percent_is_found_within_an_hour_in_the_balance_of_meters() {
+    let system = System::new().await;
+    let running = system.start(&first_toml("docs/anomalies.md"));
+    let now = now_us() / (2 * MINUTE) * 2 * MINUTE;
+    let leak = now - 90 * MINUTE;
+    for part in leaking(leak - 26 * 60 * MINUTE, leak, now).chunks(300) {
+        post_to(&running, "energy", part).await;
+    }
+    let found = running
+        .row(&format!(
+            "SELECT detector, value, CAST(arrow_cast(event_time, 'Timestamp(Microsecond, None)') \
+             AS BIGINT) AS found FROM anomalies WHERE signal = 'balance/unaccounted_w' AND \
+             transition = 'opened' AND CAST(arrow_cast(event_time, 'Timestamp(Microsecond, \
+             None)') AS BIGINT) >= {leak} ORDER BY event_time"
+        ))
+        .await;
+    let after = (found["found"].as_i64().unwrap() - leak) / MINUTE;
+    assert!(after <= 60, "found after {after} minutes: {found}");
+    let detector = found["detector"].as_str().unwrap();
+    assert!(["spike", "step", "drift"].contains(&detector), "{found}");
     running.kill();
     system.nats.shutdown().await;
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::clients::python;
 use crate::server::{PATIENCE, free_port};
 
 /// A system with a NATS of its own, as `headframe up` starts it.
@@ -31,8 +32,9 @@ impl System {
         let child = Command::new(env!("CARGO_BIN_EXE_headframe"))
             .args(["up", "--config"])
             .arg(&config)
+            .env("METRICS_ENABLED", "false")
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(folder.join("log")).unwrap())
             .spawn()
             .unwrap();
         let system = Self {
@@ -48,12 +50,13 @@ impl System {
         system
     }
 
-    /// The lines of the offer, which are printed after the start.
-    fn read_offer(&mut self) -> String {
+    /// The lines with the token of the offer, which are printed after the start: the link, and
+    /// what may be sent.
+    fn read_offer(&mut self) -> [String; 2] {
         let stdout = self.child.stdout.take().unwrap();
-        let mut lines = BufReader::new(stdout).lines();
-        let line = lines.find(|line| line.as_ref().unwrap().contains("hf_setup_"));
-        line.unwrap().unwrap()
+        let lines = BufReader::new(stdout).lines().map(Result::unwrap);
+        let mut lines = lines.filter(|line| line.contains("hf_setup_"));
+        [lines.next().unwrap(), lines.next().unwrap()].map(|line| line.trim().to_owned())
     }
 
     fn users(&self, arguments: &[&str]) -> Output {
@@ -159,6 +162,8 @@ async fn users_and_tokens_are_made_used_and_revoked_while_the_system_runs() {
             assert_eq!(system.get(&path, token).await.0, status, "{table} {token}");
         }
     }
+    // The environment of this start says so, by another system's name of the key.
+    assert_eq!(system.get("/metrics", &auditor).await.0, 404);
 
     let password = system.secret(&["add", "ann", "--role", "admin"]);
     let login = async |system: &System, password: &str| {
@@ -241,22 +246,28 @@ async fn users_and_tokens_are_made_used_and_revoked_while_the_system_runs() {
 async fn the_first_start_offers_an_admin_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut system = System::start(folder.path()).await;
-    let line = system.read_offer();
+    let [link, line] = system.read_offer();
     let (url, body) = line.split_once(" -H ").unwrap();
-    let url = url.trim().trim_start_matches("curl ");
+    let url = url.trim_start_matches("curl ");
     let (_, body) = body.split_once("-d '").unwrap();
     let body = body.trim_end_matches('\'');
     let body = body
-        .replace("NAME", "ann")
+        .replace("NAME", "bob")
         .replace("PASSWORD", "a sentence of words");
     let send = async || {
         let request = reqwest::Client::new().post(url).body(body.clone());
         let request = request.header("Content-Type", "application/json");
         request.send().await.unwrap().status().as_u16()
     };
-    assert_eq!(send().await, 200);
+    // Whoever opens the link has only to choose a name and a password.
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/first_admin.py");
+    let opened = python().arg(script).arg(&link).output().unwrap();
+    let said = String::from_utf8_lossy(&[opened.stdout, opened.stderr].concat()).into_owned();
+    assert!(opened.status.success(), "{said}");
     assert_eq!(send().await, 401);
     let list = String::from_utf8(system.users(&["list"]).stdout).unwrap();
-    assert!(list.contains("ann") && list.contains("admin"), "{list}");
+    assert!(list.contains("ann") && !list.contains("bob"), "{list}");
     system.stop();
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(log.contains("up") && !log.contains("hf_setup_"), "{log}");
 }

@@ -1,6 +1,7 @@
 //! Violations over a running server: found by a rule, decided by people, reported by one, scored,
 //! ordered, and kept over a kill.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -79,6 +80,15 @@ async fn register(running: &Headframe) {
     assert_eq!(refused.status, 400);
     let message = refused.body["error"]["message"].as_str().unwrap();
     assert!(message.contains("field `hours`"), "{message}");
+    let useless = json!({"id": "x", "type": "OTHER", "subject_kind": "machine",
+        "metric": "efficiency_jth", "comparison": "above", "threshold": 30});
+    let refused = running.register("rules", &useless).await;
+    assert_eq!(refused.status, 400);
+    let message = refused.body["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("field `metric`: no machine has"),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,6 +158,7 @@ async fn a_violation_is_found_decided_ordered_and_closed_and_stays_after_a_kill(
     assert_eq!(history, expected);
     reported_and_scored(&running).await;
     shown_to_sql_and_prometheus(&running).await;
+    let photo = inspected_with_a_photo(&running).await;
 
     // A start looks at the same samples again.
     running.kill();
@@ -164,15 +175,62 @@ async fn a_violation_is_found_decided_ordered_and_closed_and_stays_after_a_kill(
     let facts = "SELECT CAST(count(*) AS BIGINT) AS facts FROM evidence WHERE fact_stream = \
         'violations'";
     running.until(facts, |row| row["facts"] == 8).await;
+    let facts = format!(
+        "SELECT CAST(count(*) AS BIGINT) AS facts FROM evidence JOIN registry ON fact_seq = \
+         registry.seq WHERE fact_stream = 'registry' AND registry.after LIKE '%{photo}%'"
+    );
+    running.until(&facts, |row| row["facts"] == 1).await;
     running.kill();
+    let tables = folder.path().join("tables");
+    let (holds, text) = audit_evidence(&tables);
+    assert!(holds, "{text}");
+    assert!(text.contains("as they were uploaded: 1"), "{text}");
+    // One bit of the photo is another.
+    let file = tables.join("_photos").join(&photo);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let (holds, text) = audit_evidence(&tables);
+    let named = text.contains(&format!("photo {photo} of inspection first"));
+    assert!(!holds && named, "{text}");
+    nats.shutdown().await;
+}
+
+/// Whether the evidence holds, and what the command says.
+fn audit_evidence(tables: &Path) -> (bool, String) {
     let audit = Command::new(env!("CARGO_BIN_EXE_headframe"))
         .args(["audit", "evidence", "--tables"])
-        .arg(folder.path().join("tables"))
+        .arg(tables)
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&audit.stderr).into_owned();
-    assert!(audit.status.success(), "{text}");
-    nats.shutdown().await;
+    let text = [audit.stdout, audit.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    (audit.status.success(), text)
+}
+
+/// An inspection with a photo, which is sent as it came; its digest.
+async fn inspected_with_a_photo(running: &Headframe) -> String {
+    let first = json!({"id": "first", "site": "north", "type": "routine", "status": "done",
+        "planned_at": "2026-03-01T12:00:00Z", "findings": "A fire door was blocked."});
+    let made = running.register("inspections", &first).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let upload = async |bytes: &'static [u8]| {
+        let url = format!("{}/api/v1/inspections/first/photos", running.url);
+        let request = http().post(url).header("Content-Type", "image/jpeg");
+        request.body(bytes).send().await.unwrap()
+    };
+    let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>";
+    assert_eq!(upload(svg).await.status(), 415);
+    let photo = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01 and what the camera said of where it was";
+    let made = upload(photo).await;
+    assert_eq!(made.status(), 201);
+    let path = made.headers()["location"].to_str().unwrap().to_owned();
+    let made: Value = made.json().await.unwrap();
+    let url = format!("{}{path}", running.url);
+    let found = http().get(url).send().await.unwrap();
+    assert_eq!(found.headers()["content-type"], "image/jpeg");
+    assert_eq!(found.bytes().await.unwrap().as_ref(), photo);
+    made["photos"].as_str().unwrap().to_owned()
 }
 
 /// What cannot be done, and says so.

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use headframe_sinks::WalletConfig;
 use headframe_sinks::wallet::WalletKind;
 use serde_json::{Value, json};
 
-use crate::server::{PATIENCE, free_port};
+use crate::server::{PATIENCE, free_port, pause_after};
 
 /// A chain on which a block costs nothing, and the wallets on it.
 pub struct Chain {
@@ -114,12 +114,16 @@ impl Chain {
 /// Asks until it is so, with the patience of the tests.
 pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + 2 * PATIENCE;
-    while !so().await {
+    loop {
+        let sent_at = Instant::now();
+        if so().await {
+            return;
+        }
         assert!(
             Instant::now() < deadline,
             "not within the test's patience: {what}"
         );
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(pause_after(sent_at)).await;
     }
 }
 

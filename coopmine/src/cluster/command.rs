@@ -53,6 +53,8 @@ pub struct CommandState {
     pub given_ms: u64,
     /// The worker's hashrate then.
     pub rate_before_hs: f64,
+    /// The worker's hashing threads then.
+    pub threads_before: u32,
     /// When the worker said that it does so.
     pub acknowledged_ms: Option<u64>,
     /// The worker's words if it does not.
@@ -89,14 +91,16 @@ impl CommandState {
         if self.acknowledged_ms.is_none() {
             return;
         }
-        let is_slower = report.hashrate_hs <= self.rate_before_hs.max(1.0) * 1.1;
+        // A limit above the one before lets more threads hash.
+        let is_within = report.hashrate_hs <= self.rate_before_hs.max(1.0) * 1.1
+            || report.threads_active > self.threads_before;
         self.verified |= match self.command.kind {
             // The report that acknowledges is about a moment, after which threads end their nonces.
             CommandKind::Pause => was_acknowledged && report.hashrate_hs == 0.0,
             CommandKind::Resume => report.hashrate_hs > 0.0,
-            CommandKind::Threads(count) => report.threads_active <= count && is_slower,
+            CommandKind::Threads(count) => report.threads_active <= count && is_within,
             // Less than one thread draws is obeyed with none.
-            CommandKind::Watts(_) => is_slower,
+            CommandKind::Watts(_) => is_within,
             CommandKind::Shutdown => false,
         };
     }
@@ -115,6 +119,7 @@ mod tests {
             },
             given_ms: 0,
             rate_before_hs: 900.0,
+            threads_before: 4,
             acknowledged_ms: None,
             refusal: String::new(),
             verified: false,
@@ -134,6 +139,34 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_is_raised_is_verified_by_more_threads() {
+        let mut state = CommandState {
+            command: WorkerCommand {
+                id: 7,
+                kind: CommandKind::Threads(4),
+            },
+            given_ms: 0,
+            rate_before_hs: 100.0,
+            threads_before: 1,
+            acknowledged_ms: None,
+            refusal: String::new(),
+            verified: false,
+        };
+        let report = |threads_active| Heartbeat {
+            command_id: 7,
+            threads_active,
+            hashrate_hs: 400.0,
+            ..Heartbeat::default()
+        };
+        state.hear(&report(5), 1);
+        assert_eq!(state.as_str(), "acknowledged");
+        state.hear(&report(1), 1);
+        assert_eq!(state.as_str(), "acknowledged");
+        state.hear(&report(4), 2);
+        assert_eq!(state.as_str(), "verified");
+    }
+
+    #[test]
     fn fewer_watts_than_one_thread_draws_are_verified_with_no_thread() {
         let mut state = CommandState {
             command: WorkerCommand {
@@ -142,6 +175,7 @@ mod tests {
             },
             given_ms: 0,
             rate_before_hs: 900.0,
+            threads_before: 4,
             acknowledged_ms: None,
             refusal: String::new(),
             verified: false,

@@ -81,6 +81,11 @@ impl Cluster {
         self.leases.session = Some(session);
     }
 
+    /// Whether the upstream that is logged in leases extranonces, now or after a good share.
+    pub fn has_leases(&self) -> bool {
+        self.leases.session.is_some() && self.leases.session == self.upstream
+    }
+
     /// Jobs that were leased arrive, or the upstream's refusal.
     pub fn leased(
         &mut self,
@@ -180,9 +185,10 @@ impl Cluster {
 
     /// Gives a worker without a job of its own one that nobody had. True when it got one.
     pub(super) fn take_own_job(&mut self, name: &Arc<str>, now_ms: u64) -> bool {
-        let Some(newest) = self.jobs.back().map(|job| job.number) else {
+        let Some(active) = self.jobs.back() else {
             return false;
         };
+        let newest = active.number;
         let Some(worker) = self.workers.get_mut(name) else {
             return false;
         };
@@ -190,6 +196,7 @@ impl Cluster {
             .own_job
             .and_then(|number| self.leases.own.get(&number));
         if !wants_own(worker)
+            || !worker.can_hash(&active.job)
             || worker.reputation.is_quarantined(now_ms)
             || worker.took_own_job(newest, now_ms)
             || own_job.is_some_and(|own| own.beside == newest)
@@ -306,8 +313,8 @@ impl Space {
     }
 }
 
-/// Whether a worker should have a job to itself. Stock miners search the nonces of one last byte,
-/// and one that comes and goes without searching anything uses up no extranonces.
+/// Whether a worker should have a job to itself: not one that comes and goes without searching
+/// anything, so that it uses up no extranonces.
 fn wants_own(worker: &Worker) -> bool {
-    worker.online && !worker.registration.leases_by_last_byte && worker.wasted <= MAX_WASTED
+    worker.online && worker.wasted <= MAX_WASTED
 }

@@ -11,6 +11,8 @@ use super::{Cluster, Heartbeat};
 
 /// Facts that nobody has taken yet.
 const UNTAKEN: usize = 16_384;
+/// Between two reports of a worker that began or ceased to hash, at least.
+const TURN_MS: u64 = 5_000;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,7 +74,7 @@ pub struct ShareFact {
     pub difficulty: u64,
     /// The coordinator's verdict: `right`, `believed`, `wrong` or `unchecked`.
     pub local_verdict: &'static str,
-    /// The pool's: `accepted`, `refused` or `unsent`.
+    /// The pool's: `accepted`, `refused`, `unsent` or `unanswered`.
     pub upstream_verdict: Option<&'static str>,
     /// Somebody's words about it.
     pub reason: Option<String>,
@@ -154,11 +156,16 @@ impl Cluster {
             worker.wasted = 0;
         }
         worker.last = report;
+        // Whether somebody hashes at all is not left to wait for its time.
+        let hashes = worker.last.hashrate_hs > 0.0;
+        let is_turn = worker.reported_hashing.is_some_and(|then| then != hashes);
+        let every = if is_turn { every.min(TURN_MS) } else { every };
         let is_time = worker
             .reported_ms
             .is_none_or(|at| now_ms.saturating_sub(at) >= every);
         if is_time {
             worker.reported_ms = Some(now_ms);
+            worker.reported_hashing = Some(hashes);
         }
         if !was_online {
             self.note_worker(name, WorkerEvent::Returned, now_ms);
@@ -169,5 +176,43 @@ impl Cluster {
         if is_time {
             self.note_worker(name, WorkerEvent::Report, now_ms);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{ClusterPolicy, Registration};
+
+    #[test]
+    fn a_worker_that_ceases_to_hash_is_reported_before_its_minute_is_over() {
+        let mut cluster = Cluster::new(ClusterPolicy::default(), 0);
+        let registration = Registration {
+            protocol: crate::cluster::PROTOCOL_VERSION,
+            algos: vec!["rx/0".to_owned()],
+            threads: 1,
+            ..Registration::default()
+        };
+        assert!(cluster.register("rig-1", 1, registration, 0).is_ok());
+        let mut reports = |hashrate_hs: f64, now_ms: u64| {
+            let report = Heartbeat {
+                hashrate_hs,
+                ..Heartbeat::default()
+            };
+            assert!(cluster.heartbeat("rig-1", 1, report, now_ms).is_ok());
+            let facts = cluster.take_facts();
+            let is_report =
+                |fact: &&ClusterFact| matches!(fact, ClusterFact::Worker(WorkerEvent::Report, _));
+            facts.iter().filter(is_report).count()
+        };
+        assert_eq!(reports(100.0, 1_000), 1);
+        assert_eq!(reports(200.0, 30_000), 0, "it still hashes");
+        assert_eq!(reports(0.0, 31_000), 1);
+        // One that goes back and forth is noted every five seconds at most.
+        assert_eq!(reports(90.0, 32_000), 0);
+        assert_eq!(reports(0.0, 33_000), 0);
+        assert_eq!(reports(80.0, 36_000), 1);
+        assert_eq!(reports(80.0, 95_999), 0);
+        assert_eq!(reports(80.0, 96_000), 1);
     }
 }

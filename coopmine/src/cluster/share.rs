@@ -11,7 +11,8 @@ use headframe_stratum::miner::client::ShareToSend;
 use headframe_stratum::work::difficulty::{meets, miner_submits};
 use headframe_stratum::work::template::with_nonce;
 
-use super::fact::{ClusterFact, ShareFact, WorkerEvent};
+use super::fact::{ClusterFact, WorkerEvent};
+use super::pending_share::{PendingShare, ShareClaim, Stage};
 use super::verdict::Verdict;
 use super::worker::UnknownSession;
 use super::{Action, ActiveJob, Cluster, Hash, MAX_PENDING};
@@ -24,17 +25,6 @@ const MAX_CHECKS: u32 = 8;
 const SHOWN: usize = 256;
 /// Nonces of one blob that are remembered as submitted.
 const MAX_SUBMITTED: usize = 1 << 20;
-
-/// A result as a worker sends it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShareClaim {
-    /// The coordinator's number of the job.
-    pub job: u64,
-    /// As a number: the four bytes, little-endian.
-    pub nonce: u32,
-    /// What the worker says it hashes to.
-    pub hash: Hash,
-}
 
 /// Why a share is refused before it is recomputed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -79,69 +69,6 @@ pub struct ShareRecord {
     pub is_checked: bool,
     /// Its end.
     pub verdict: Verdict,
-}
-
-/// A share on its way.
-#[derive(Debug, Clone)]
-pub(super) struct PendingShare {
-    worker: Arc<str>,
-    claim: ShareClaim,
-    /// The block to be found.
-    height: Option<u64>,
-    /// Whether its hash is recomputed here.
-    is_checked: bool,
-    space: u64,
-    local_difficulty: u64,
-    upstream_difficulty: u64,
-    /// The network's, where the pool tells it.
-    network_difficulty: Option<u64>,
-    is_for_upstream: bool,
-    stage: Stage,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Checking,
-    /// It is right, and the upstream is away.
-    Queued {
-        was_sent: bool,
-    },
-    Sent {
-        before: bool,
-    },
-}
-
-impl PendingShare {
-    /// Hashes it is worth.
-    fn difficulty(&self) -> u64 {
-        if self.is_for_upstream {
-            self.upstream_difficulty
-        } else {
-            self.local_difficulty
-        }
-    }
-
-    /// What became of it.
-    fn fact(&self, verdict: &Verdict, is_block: bool) -> ShareFact {
-        ShareFact {
-            worker: self.worker.clone(),
-            job: self.claim.job,
-            nonce: self.claim.nonce,
-            height: self.height,
-            difficulty: self.difficulty(),
-            local_verdict: verdict.local(self.is_checked),
-            upstream_verdict: verdict.upstream(),
-            reason: verdict.reason().map(str::to_owned),
-            is_block,
-        }
-    }
-
-    /// Its answer was lost with the connection.
-    pub(super) fn requeue(&mut self) {
-        if let Stage::Sent { .. } = self.stage {
-            self.stage = Stage::Queued { was_sent: true };
-        }
-    }
 }
 
 impl Cluster {
@@ -336,7 +263,8 @@ impl Cluster {
         let is_enough = |one: &&ActiveJob| miner_submits(&share.claim.hash, one.job.target);
         let found = self.jobs_of_space(space).filter(fits).find(is_enough);
         let Some(active) = found else {
-            return self.end(ticket, Verdict::Dead, now_ms);
+            let verdict = share.lost();
+            return self.end(ticket, verdict, now_ms);
         };
         let submission = ShareToSend {
             session: upstream,
@@ -371,6 +299,7 @@ impl Cluster {
         if is_accepted {
             self.ask_again(&mut actions);
         }
+        self.refresh_if_due(now_ms, &mut actions);
         actions
     }
 
@@ -382,6 +311,26 @@ impl Cluster {
             share.stage = Stage::Queued { was_sent: before };
         }
         self.send(ticket, now_ms)
+    }
+
+    /// A connection that was left has ended, and these shares were not answered over it: they are
+    /// sent again where their blob is mined now.
+    pub fn unanswered(&mut self, tickets: &[u64], now_ms: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for ticket in tickets {
+            if let Some(share) = self.pending.get_mut(ticket) {
+                share.requeue();
+                actions.extend(self.send(*ticket, now_ms));
+            }
+        }
+        actions
+    }
+
+    /// The coordinator ends: each share that is open has the end that it has by then.
+    pub fn stop(&mut self, now_ms: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.end_pending(|_| true, &mut actions, now_ms);
+        actions
     }
 
     /// After a new login: shares whose blob is mined again are sent under its new name, the others
@@ -399,16 +348,24 @@ impl Cluster {
         }
     }
 
-    /// The job is over for good: what waits for the upstream is dead.
+    /// The job is over for good, and with it what waits for the upstream.
     pub(super) fn drop_pending(&mut self, actions: &mut Vec<Action>, now_ms: u64) {
-        let tickets: Vec<u64> = self
-            .pending
-            .iter()
-            .filter(|(_, share)| share.stage != Stage::Checking)
-            .map(|(ticket, _)| *ticket)
+        let waits = |share: &PendingShare| share.stage != Stage::Checking;
+        self.end_pending(waits, actions, now_ms);
+    }
+
+    fn end_pending(
+        &mut self,
+        which: impl Fn(&PendingShare) -> bool,
+        actions: &mut Vec<Action>,
+        now_ms: u64,
+    ) {
+        let pending = self.pending.iter().filter(|(_, share)| which(share));
+        let ended: Vec<(u64, Verdict)> = pending
+            .map(|(ticket, share)| (*ticket, share.lost()))
             .collect();
-        for ticket in tickets {
-            actions.extend(self.end(ticket, Verdict::Dead, now_ms));
+        for (ticket, verdict) in ended {
+            actions.extend(self.end(ticket, verdict, now_ms));
         }
     }
 
@@ -421,7 +378,7 @@ impl Cluster {
                 Verdict::Accepted => worker.totals.accepted += 1,
                 Verdict::RefusedUpstream(_) => worker.totals.refused_upstream += 1,
                 Verdict::Wrong => worker.totals.wrong += 1,
-                Verdict::Dead | Verdict::Local | Verdict::Unchecked(_) => {}
+                Verdict::Dead | Verdict::Unanswered | Verdict::Local | Verdict::Unchecked(_) => {}
             }
         }
         let network = share.network_difficulty.map(u128::from);
@@ -437,6 +394,7 @@ impl Cluster {
             Verdict::RefusedUpstream(_) => self.totals.refused_upstream += 1,
             Verdict::Wrong => self.totals.invalid += 1,
             Verdict::Dead => self.totals.dead += 1,
+            Verdict::Unanswered => self.totals.unanswered += 1,
             Verdict::Local | Verdict::Unchecked(_) => {}
         }
         self.recent_shares.push_back(ShareRecord {

@@ -75,11 +75,12 @@ pub struct ShareView {
     pub nonce: String,
     /// Hashes it is worth.
     pub difficulty: u64,
-    /// `local`, `accepted`, `refused_upstream`, `wrong`, `dead` or `unchecked`.
+    /// `local`, `accepted`, `refused_upstream`, `wrong`, `dead`, `unanswered` or `unchecked`.
     pub verdict: &'static str,
     /// The coordinator's verdict: `right`, `believed`, `wrong` or `unchecked`.
     pub local_verdict: &'static str,
-    /// The pool's: `accepted`, `refused` or `unsent`; `None` where it was not for the pool.
+    /// The pool's: `accepted`, `refused`, `unsent` or `unanswered`; `None` where it was not for the
+    /// pool.
     pub upstream_verdict: Option<&'static str>,
     /// Somebody's words about it.
     pub reason: Option<String>,

@@ -15,6 +15,8 @@ pub struct Totals {
     pub refused_upstream: u64,
     /// Right shares whose job ended before they could be sent.
     pub dead: u64,
+    /// Right shares that the upstream was sent and never answered.
+    pub unanswered: u64,
     /// Shares the upstream took that were blocks, where the pool tells the network's difficulty.
     pub blocks: u64,
 }

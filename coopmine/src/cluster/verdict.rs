@@ -13,6 +13,8 @@ pub enum Verdict {
     Wrong,
     /// Its job ended before it could be sent.
     Dead,
+    /// The upstream was sent it, and its connection ended without an answer.
+    Unanswered,
     /// It could not be recomputed here.
     Unchecked(String),
 }
@@ -26,6 +28,7 @@ impl Verdict {
             Self::RefusedUpstream(_) => "refused_upstream",
             Self::Wrong => "wrong",
             Self::Dead => "dead",
+            Self::Unanswered => "unanswered",
             Self::Unchecked(_) => "unchecked",
         }
     }
@@ -40,12 +43,13 @@ impl Verdict {
         }
     }
 
-    /// The pool's verdict: `accepted`, `refused` or `unsent`.
+    /// The pool's verdict: `accepted`, `refused`, `unsent` or `unanswered`.
     pub fn upstream(&self) -> Option<&'static str> {
         match self {
             Self::Accepted => Some("accepted"),
             Self::RefusedUpstream(_) => Some("refused"),
             Self::Dead => Some("unsent"),
+            Self::Unanswered => Some("unanswered"),
             Self::Local | Self::Wrong | Self::Unchecked(_) => None,
         }
     }

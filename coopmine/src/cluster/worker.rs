@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use thiserror::Error;
 
+use headframe_stratum::miner::pool_message::PoolJob;
+
 use super::command::{CommandKind, CommandState, WorkerCommand};
 use super::fact::WorkerEvent;
 use super::hashrate_history::HashrateHistory;
@@ -11,11 +13,10 @@ use super::heartbeat::Heartbeat;
 use super::reputation::Reputation;
 use super::totals::WorkerTotals;
 use super::{Action, ActiveJob, Cluster, RECENT};
+use crate::lease::LEASE_EVERY_MS;
 
 /// The version of the protocol between worker and coordinator.
 pub const PROTOCOL_VERSION: u32 = 1;
-/// Between two leases of one worker in one space at least.
-const LEASE_EVERY_MS: u64 = 5_000;
 /// What a thread is thought to hash until the worker has told.
 const GUESS_HS_PER_THREAD: f64 = 1_000.0;
 /// How much more a worker may claim to hash than its results show.
@@ -40,7 +41,7 @@ pub struct Registration {
     pub threads: u32,
     /// The program's name and version.
     pub agent: String,
-    /// Whether it knows no ranges and gets all nonces with one last byte.
+    /// Whether it knows no ranges, so that of a common job it gets all nonces with one last byte.
     pub leases_by_last_byte: bool,
 }
 
@@ -89,8 +90,8 @@ pub(super) struct Worker {
     pub(super) reputation: Reputation,
     /// Leases in hand, the newest last.
     pub(super) epochs: VecDeque<u64>,
-    /// Registrations since it last reported that it searched something; each halves its leases.
-    /// Stock miners report nothing, and get a whole byte however often they come.
+    /// Registrations since it last reported that it searched something, or had a result; each
+    /// halves its leases. Stock miners get a whole byte however often they come.
     pub(super) wasted: u32,
     pub(super) totals: WorkerTotals,
     pub(super) command: Option<CommandState>,
@@ -107,6 +108,8 @@ pub(super) struct Worker {
     leased: Option<(u64, u64)>,
     /// When its state was last noted as a fact.
     pub(super) reported_ms: Option<u64>,
+    /// Whether it hashed then.
+    pub(super) reported_hashing: Option<bool>,
     /// The number of the job that it has to itself.
     pub(super) own_job: Option<u64>,
     /// The common job that it last took such a one beside, and when.
@@ -134,6 +137,7 @@ impl Worker {
             checks_open: 0,
             leased: None,
             reported_ms: None,
+            reported_hashing: None,
             own_job: None,
             own_taken: None,
         }
@@ -180,6 +184,7 @@ impl Worker {
 
     pub(super) fn credit(&mut self, hashes: u64, now_ms: u64) {
         self.last_share_ms = Some(now_ms);
+        self.wasted = 0;
         self.credits.push_back((now_ms, hashes));
         while self.credits.len() > MEASURED {
             self.credits.pop_front();
@@ -229,6 +234,11 @@ impl Worker {
     pub(super) fn took_own_job(&self, beside: u64, now_ms: u64) -> bool {
         let at = self.own_taken.filter(|(of, _)| *of == beside);
         at.is_some_and(|(_, at)| now_ms.saturating_sub(at) < LEASE_EVERY_MS)
+    }
+
+    /// Whether it can hash a job, which may be of another algorithm than those before it.
+    pub(super) fn can_hash(&self, job: &PoolJob) -> bool {
+        self.registration.algos.contains(&job.algo)
     }
 
     /// Whether it was heard of since it came.
@@ -301,6 +311,7 @@ impl Cluster {
         {
             worker.set_local_target(active, self.policy.local_share_s, now_ms);
         }
+        self.demand = None;
         self.note_worker(&name, WorkerEvent::Registered, now_ms);
         let mut actions = Vec::new();
         self.want_own_job(&name, now_ms, &mut actions);
@@ -319,21 +330,27 @@ impl Cluster {
         let worker = self.worker_in(name, session)?;
         let was_online = worker.online;
         worker.leave();
-        let ended = worker
-            .command
-            .as_mut()
-            .filter(|command| command.command.kind == CommandKind::Shutdown && !command.verified);
-        let is_obeyed = ended.is_some();
-        if let Some(command) = ended {
-            command.verified = true;
-        }
-        if is_obeyed {
-            self.note_command(name);
-        }
+        self.verify_shutdown(name, true);
         if was_online {
             self.note_worker(name, WorkerEvent::Unregistered, now_ms);
         }
         Ok(())
+    }
+
+    /// Takes it that a worker is gone as the proof that it obeyed, if it said goodbye, or had said
+    /// that it would obey.
+    pub(super) fn verify_shutdown(&mut self, name: &str, said_goodbye: bool) {
+        let worker = self.workers.get_mut(name);
+        let command = worker.and_then(|worker| worker.command.as_mut());
+        let ended = command.filter(|state| {
+            state.command.kind == CommandKind::Shutdown
+                && !state.verified
+                && (said_goodbye || state.acknowledged_ms.is_some())
+        });
+        if let Some(command) = ended {
+            command.verified = true;
+            self.note_command(name);
+        }
     }
 
     /// A worker says how it is. One that was thought to be gone, and says so in its old session,
@@ -372,6 +389,7 @@ impl Cluster {
             command: WorkerCommand { id, kind },
             given_ms: now_ms,
             rate_before_hs: worker.last.hashrate_hs,
+            threads_before: worker.last.threads_active,
             acknowledged_ms: None,
             refusal: String::new(),
             verified: false,

@@ -189,6 +189,7 @@ impl CoopMine for Calls {
             Verdict::RefusedUpstream(reason) | Verdict::Unchecked(reason) => reason.clone(),
             Verdict::Wrong => "the hash is wrong; is this machine stable?".to_owned(),
             Verdict::Dead => "the job ended before the pool could be told".to_owned(),
+            Verdict::Unanswered => "the pool was told and did not answer".to_owned(),
             Verdict::Local | Verdict::Accepted => String::new(),
         };
         Ok(Response::new(SubmitShareResponse {

@@ -35,7 +35,31 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 pub struct Fence {
     election: Mutex<Election>,
     started: Instant,
-    is_active: watch::Sender<bool>,
+    /// The token under which we are active, as far as was looked.
+    term: watch::Sender<Option<u64>>,
+}
+
+/// One term of a coordinator: what it does, it does under its token or not at all.
+#[derive(Clone)]
+pub struct FencedTerm {
+    fence: Arc<Fence>,
+    token: u64,
+}
+
+impl FencedTerm {
+    /// The term's token; `None` when we are not active at this moment, or under another token: what
+    /// was to be done meanwhile was not done, so that the term is over.
+    pub fn token(&self) -> Option<u64> {
+        let token = self.fence.token();
+        token.filter(|token| *token == self.token)
+    }
+
+    /// Waits until it is over.
+    pub(super) async fn ended(&self) {
+        let mut terms = self.fence.term.subscribe();
+        // The sender lives as long as we do.
+        let _ = terms.wait_for(|token| *token != Some(self.token)).await;
+    }
 }
 
 impl Fence {
@@ -44,7 +68,7 @@ impl Fence {
         Arc::new(Self {
             election: Mutex::new(Election::new(timing)),
             started: Instant::now(),
-            is_active: watch::Sender::new(false),
+            term: watch::Sender::new(None),
         })
     }
 
@@ -54,11 +78,18 @@ impl Fence {
         self.lock().holds(now)
     }
 
-    /// Waits until we are active, or are not.
-    pub(super) async fn wait_until(&self, is_active: bool) {
-        let mut changes = self.is_active.subscribe();
-        // The sender lives as long as we do.
-        let _ = changes.wait_for(|now| *now == is_active).await;
+    /// Waits until we are active.
+    pub(super) async fn next_term(self: &Arc<Self>) -> FencedTerm {
+        let mut terms = self.term.subscribe();
+        loop {
+            let token = *terms.borrow_and_update();
+            if let Some(token) = token {
+                let fence = self.clone();
+                return FencedTerm { fence, token };
+            }
+            // The sender lives as long as we do.
+            let _ = terms.changed().await;
+        }
     }
 
     /// Takes part in the election until `stop`, then lets the key go.
@@ -160,10 +191,10 @@ impl Fence {
     }
 
     fn publish(&self) {
-        let is_active = self.token().is_some();
-        self.is_active.send_if_modified(|now| {
-            let is_other = *now != is_active;
-            *now = is_active;
+        let token = self.token();
+        self.term.send_if_modified(|known| {
+            let is_other = *known != token;
+            *known = token;
             is_other
         });
     }

@@ -1,9 +1,11 @@
-//! A port for stock XMRig: each miner is a worker that searches the nonces of one last byte.
+//! A port for stock XMRig: each miner is a worker that searches the nonces of one last byte, or of
+//! a job of its own.
 //!
 //! Stock miners know no leases, but in NiceHash mode they leave the last byte of the nonce as it
-//! is. So each connection gets a byte of its own of every job, its results are recomputed as those
-//! of our own workers are, and it is scored and shown like them. The port is closed until it is
-//! configured.
+//! is. So each connection gets a byte of its own of every common job; where the upstream leases
+//! extranonces it gets a job to itself, whose nonce is zero, so that it searches all of them. Its
+//! results are recomputed as those of our own workers are, and it is scored and shown like them.
+//! The port is closed until it is configured.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -144,10 +146,14 @@ impl MinerPort {
                 .find(is_free)
         });
         let id = id.ok_or("Too many miners have this name; try again later")?;
+        let algos = match login.algos.is_empty() {
+            true => vec![job.algo],
+            false => login.algos.clone(),
+        };
         let registration = Registration {
             name,
             protocol: PROTOCOL_VERSION,
-            algos: vec![job.algo.clone()],
+            algos,
             threads: 1,
             agent: login.agent.clone(),
             leases_by_last_byte: true,
@@ -195,8 +201,13 @@ impl Miner {
             return out.say(answer::error(login_id, said)).await;
         };
         let session = format!("{:016x}", self.session);
+        let mut extensions = vec!["algo", "keepalive"];
+        // With it XMRig keeps the last byte of every job; without it, of those whose nonce is set.
+        if !self.cluster.read(|cluster, _| cluster.has_leases()) {
+            extensions.push("nicehash");
+        }
         let result = json!({"id": session, "job": first, "status": "OK",
-            "extensions": ["algo", "keepalive", "nicehash"]});
+            "extensions": extensions});
         out.say(answer::result(login_id, &result)).await?;
         let mut reports = interval(REPORT);
         let mut shares: JoinSet<String> = JoinSet::new();
@@ -335,7 +346,7 @@ async fn outcome(id: &Value, end: oneshot::Receiver<Verdict>) -> String {
         Ok(Ok(Verdict::Wrong)) => answer::error(id, "Rejected share: invalid result"),
         Ok(Ok(Verdict::Unchecked(_))) => answer::error(id, "The share could not be checked"),
         Ok(Ok(Verdict::Dead) | Err(_)) => answer::error(id, "Block expired"),
-        Err(_) => answer::error(id, "The pool has not answered"),
+        Ok(Ok(Verdict::Unanswered)) | Err(_) => answer::error(id, "The pool has not answered"),
     }
 }
 

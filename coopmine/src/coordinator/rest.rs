@@ -15,6 +15,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use headframe_query_front::access::process_accounts::ProcessAccounts;
 use headframe_query_front::access::token_sign_in::{
     self, Gate, MAX_BODY_BYTES, TokenAccess, TokenServer, guard,
 };
@@ -53,9 +54,13 @@ struct Pages {
     sockets: Arc<Semaphore>,
 }
 
-/// All routes.
-pub(super) fn router(cluster: Arc<SharedCluster>, config: &CoordinatorConfig) -> Router {
-    let access = TokenAccess::new(&SERVER, &config.dashboard.token);
+/// All routes; `accounts` are those of a process that has some.
+pub(super) fn router(
+    cluster: Arc<SharedCluster>,
+    config: &CoordinatorConfig,
+    accounts: Option<Arc<dyn ProcessAccounts>>,
+) -> Router {
+    let access = TokenAccess::with_accounts(&SERVER, &config.dashboard.token, accounts);
     let pages = Pages {
         cluster: cluster.clone(),
         access: access.clone(),
@@ -235,7 +240,8 @@ async fn command(
         return no_such_worker().into_response();
     };
     let (command, proof) = (kind.as_str(), principal.proof.as_str());
-    tracing::info!(worker = %id, command, number, proof, "a command was given");
+    let by = &principal.name;
+    tracing::info!(worker = %id, command, number, %by, proof, "a command was given");
     (StatusCode::ACCEPTED, Json(json!({"id": number}))).into_response()
 }
 

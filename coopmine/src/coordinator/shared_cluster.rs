@@ -9,7 +9,7 @@ use headframe_stratum::randomx::Verifier;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use super::fence::Fence;
+use super::fence::FencedTerm;
 use crate::cluster::{Action, Assignment, Cluster, Hash, Verdict};
 use crate::facts::FactQueue;
 
@@ -37,7 +37,7 @@ pub struct SharedCluster {
     version: watch::Sender<u64>,
     facts: FactQueue,
     /// What keeps a coordinator that is not the active one from acting.
-    fence: Option<Arc<Fence>>,
+    fence: Option<FencedTerm>,
 }
 
 struct State {
@@ -56,7 +56,7 @@ impl SharedCluster {
         verifier: Arc<Verifier>,
         upstream: UpstreamRequests,
         facts: FactQueue,
-        fence: Option<Arc<Fence>>,
+        fence: Option<FencedTerm>,
     ) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {

@@ -59,17 +59,20 @@ impl Coordinator {
     ) -> Result<(), CoordinatorError> {
         while !stop.is_cancelled() {
             tracing::info!("standby: another coordinator of this cluster is active, or soon is");
-            tokio::select! {
+            let fenced = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = fence.wait_until(true) => {}
-                turned = self.turn_away() => turned?,
-            }
-            tracing::info!(token = ?fence.token(), "active");
+                fenced = fence.next_term() => fenced,
+                turned = self.turn_away() => {
+                    turned?;
+                    continue;
+                }
+            };
+            tracing::info!(token = ?fenced.token(), "active");
             let term = stop.child_token();
-            let running = self.coordinate(facts.clone(), Some(fence.clone()), term.clone());
+            let running = self.coordinate(facts.clone(), Some(fenced.clone()), term.clone());
             let ended = async {
-                fence.wait_until(false).await;
-                tracing::warn!("no longer active: the key of the cluster could not be renewed");
+                fenced.ended().await;
+                tracing::warn!("no longer active: the key of the cluster was not renewed in time");
                 term.cancel();
             };
             let (ended, ()) = tokio::join!(running, async {

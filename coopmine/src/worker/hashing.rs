@@ -1,11 +1,12 @@
 //! The hashing threads and what they work on: jobs of the coordinator with their leases.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use headframe_stratum::miner::hashing_threads::{FoundShare, HashTask, HashingThreads};
 use headframe_stratum::miner::nonce_supply::{NonceRange, NonceSupply};
-use headframe_stratum::randomx::{Mode, SeedMemory, Seeds};
+use headframe_stratum::randomx::{SeedMemory, Seeds};
 
 use crate::cluster::Hash;
 use crate::proto::messages::JobMessage;
@@ -90,10 +91,12 @@ impl Hashing {
             blob: message.blob.clone(),
             nonce_offset: offset,
             target: message.target,
+            seed,
             memory,
             nonces,
         });
-        self.prepare_next(next);
+        self.threads.fit_memory(&self.seeds);
+        self.seeds.prepare_ahead(next);
         Ok(())
     }
 
@@ -104,31 +107,10 @@ impl Hashing {
             .map_err(|error| error.to_string())
     }
 
-    /// Has the next epoch's cache made ahead, so that the epoch's first job is hashed at once.
-    fn prepare_next(&self, next: Option<Hash>) {
-        let Some(next) = next.filter(|next| !self.seeds.is_prepared(next)) else {
-            return;
-        };
-        let seeds = self.seeds.clone();
-        tokio::spawn(async move {
-            if let Err(error) = seeds.memory(next).await {
-                tracing::warn!(%error, "the next epoch's cache could not be made ahead");
-            }
-        });
-    }
-
-    /// Goes on with the dataset as soon as it is there, instead of at the next job.
-    pub(super) async fn improve_memory(&self) {
-        let seed = self.lock().as_ref().map(|current| current.seed);
-        let (Some(seed), Some(task)) = (seed, self.threads.task()) else {
-            return;
-        };
-        if task.memory.mode() == Mode::Full || !self.seeds.is_full(&seed) {
-            return;
-        }
-        if let Ok(memory) = self.memory(seed).await {
-            self.threads.work(task.with_memory(memory));
-        }
+    /// Fits the threads to the memory that there is, whoever is the coordinator meanwhile. Does not
+    /// end.
+    pub(super) async fn follow_memory(&self) -> Infallible {
+        self.threads.follow(&self.seeds).await
     }
 
     /// Hashes nothing until the next job.

@@ -18,7 +18,7 @@ use crate::proto::messages::{
     HeartbeatRequest, JobMessage, LeaseProgress, RegisterResponse, SubmitShareRequest,
 };
 
-/// Between looks at memory and leases.
+/// Between looks at the leases.
 const LOOK: Duration = Duration::from_secs(1);
 /// A lease that lasts no longer than this is the time for a heartbeat.
 const SHORT_S: f64 = 30.0;
@@ -104,7 +104,6 @@ impl<'a> Session<'a> {
                 },
                 _ = beats.tick() => self.beat().await,
                 _ = looks.tick() => {
-                    self.hashing.improve_memory().await;
                     if self.is_short() { self.beat().await } else { Ok(()) }
                 }
             };

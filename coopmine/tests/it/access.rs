@@ -1,13 +1,9 @@
 //! Who may read the coordinator's numbers, and who may give commands: with the token, with a
 //! session that began with it, as a program of this machine, and as a page of another site.
 
-use headframe_coopmine::cluster::PROTOCOL_VERSION;
-use headframe_coopmine::proto::client::CoopMineClient;
-use headframe_coopmine::proto::messages::RegisterRequest;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use tonic::transport::Endpoint;
 
 use crate::stand_in::{PATIENCE, Running, StandIn};
 
@@ -94,14 +90,7 @@ async fn start(pool: &StandIn, token: &str) -> Running {
         token.clone_into(&mut config.dashboard.token);
     })
     .await;
-    let endpoint = Endpoint::from_shared(format!("http://{}", coordinator.workers)).unwrap();
-    let client = CoopMineClient::new(endpoint.connect().await.unwrap());
-    let registration = RegisterRequest {
-        worker_id: "rig-1".to_owned(),
-        protocol: PROTOCOL_VERSION,
-        ..RegisterRequest::default()
-    };
-    client.register(registration).await.unwrap();
+    coordinator.register("rig-1", 0).await;
     coordinator
 }
 

@@ -1,7 +1,6 @@
 //! The upstream's client against pools that close, stall, send garbage, send it elsewhere, or are
 //! away.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use headframe_stratum::miner::ALGOS;
@@ -11,10 +10,9 @@ use headframe_stratum::miner::client::{
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::stand_in::{Peer, StandIn, job, quick, soon};
+use crate::stand_in::{Peer, PoolTls, StandIn, job, long_drain, quick, soon};
 
 struct Client {
     shares: mpsc::Sender<ShareToSend>,
@@ -63,6 +61,14 @@ impl Client {
             ClientEvent::Lost {
                 broken, unanswered, ..
             } => (broken, unanswered),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next event, which is an answer: the share's ticket, and the words of a refusal.
+    async fn answer(&mut self) -> (u64, Option<String>) {
+        match self.event().await {
+            ClientEvent::Answer { ticket, refusal } => (ticket, refusal),
             other => panic!("{other:?}"),
         }
     }
@@ -126,32 +132,16 @@ async fn a_login_and_a_share_are_those_of_xmrig() {
         panic!("no job")
     };
     assert_eq!((&*job.job_id, u64::MAX / job.target), ("b", 50));
-    let ClientEvent::Answer {
-        ticket: 12,
-        refusal,
-    } = client.event().await
-    else {
-        panic!("no answer")
-    };
-    assert_eq!(refusal.as_deref(), Some("Block expired"));
-    let answer = client.event().await;
-    assert!(
-        matches!(
-            answer,
-            ClientEvent::Answer {
-                ticket: 11,
-                refusal: None
-            }
-        ),
-        "{answer:?}"
-    );
+    let expired = Some("Block expired".to_owned());
+    assert_eq!(client.answer().await, (12, expired));
+    assert_eq!(client.answer().await, (11, None));
 }
 
 #[tokio::test]
 async fn a_pool_that_closes_stalls_or_raves_costs_a_session_and_no_more() {
     let pool = StandIn::open().await;
     let timing = ClientTiming {
-        silence: Duration::from_millis(700),
+        silence: Duration::from_secs(5),
         ..quick()
     };
     let mut client = Client::start(&[pool.address()], timing);
@@ -203,6 +193,44 @@ async fn a_pool_that_closes_stalls_or_raves_costs_a_session_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_silent_pool_gets_keepalives_if_it_takes_them() {
+    let pool = StandIn::open().await;
+    let timing = ClientTiming {
+        keepalive: Duration::from_millis(50),
+        ..quick()
+    };
+    let mut other = Client::start(&[pool.address()], timing);
+    let stream = pool.connection().await;
+    let mut silent = Peer::logged_in_with(stream, &job("a", 1, 1, 100), &["algo"]).await;
+    let (other_session, _) = other.logged_in().await;
+    let mut client = Client::start(&[pool.address()], timing);
+    let mut peer = pool.peer(&job("a", 1, 1, 100)).await;
+    let (session, _) = client.logged_in().await;
+    let mut last = 1;
+    for _ in 0..3 {
+        let line = peer.hear().await;
+        let id = line["id"].as_u64().unwrap();
+        let expected = json!({"id": id, "jsonrpc": "2.0", "method": "keepalived",
+            "params": {"id": "session"}});
+        assert_eq!(line, expected);
+        assert!(id > last, "ids grow");
+        last = id;
+        let result = json!({"status": "KEEPALIVED"});
+        peer.say(&json!({"id": id, "jsonrpc": "2.0", "error": null, "result": result}))
+            .await;
+    }
+    // Their answers are nobody's, and shares go between them.
+    client.send(session, 11).await;
+    let (id, _) = peer.share().await;
+    peer.accept(id).await;
+    assert_eq!(client.answer().await, (11, None));
+    // One that has been silent for as long, and does not offer it, has got nothing but its share.
+    other.send(other_session, 12).await;
+    let line = silent.hear().await;
+    assert_eq!(line["method"], "submit", "{line}");
+}
+
+#[tokio::test]
 async fn a_miner_goes_where_it_is_sent_and_back_when_nobody_is_there() {
     let (pool, other) = (StandIn::open().await, StandIn::open().await);
     let mut client = Client::start(&[pool.address()], quick());
@@ -227,6 +255,84 @@ async fn a_miner_goes_where_it_is_sent_and_back_when_nobody_is_there() {
 }
 
 #[tokio::test]
+async fn a_pool_that_was_left_still_answers_and_is_sent_nothing_more() {
+    let (pool, other) = (StandIn::open().await, StandIn::open().await);
+    let mut client = Client::start(&[pool.address()], long_drain());
+    let mut peer = pool.peer(&job("a", 1, 1, 100)).await;
+    let (session, _) = client.logged_in().await;
+    let mut ids = Vec::new();
+    for ticket in [11, 12, 13] {
+        client.send(session, ticket).await;
+        ids.push(peer.share().await.0);
+    }
+    peer.send_to(&other).await;
+    let (broken, unanswered) = client.lost().await;
+    assert!(matches!(broken, Broken::Moved(_)), "{broken:?}");
+    assert_eq!(unanswered, [0; 0], "the pool may still answer");
+    let mut moved = other.peer(&job("b", 2, 1, 100)).await;
+    let (next, _) = client.logged_in().await;
+    client.send(session, 14).await;
+    let unsent = client.event().await;
+    assert!(
+        matches!(unsent, ClientEvent::Unsent { ticket: 14 }),
+        "{unsent:?}"
+    );
+    // Work and where to go are no news there any more; answers are.
+    peer.push(&job("c", 3, 1, 100)).await;
+    peer.send_to(&pool).await;
+    peer.refuse(ids[1], "Block expired").await;
+    peer.accept(ids[0]).await;
+    let expired = Some("Block expired".to_owned());
+    assert_eq!(client.answer().await, (12, expired));
+    assert_eq!(client.answer().await, (11, None));
+    client.send(next, 15).await;
+    let (id, _) = moved.share().await;
+    moved.accept(id).await;
+    assert_eq!(client.answer().await, (15, None));
+    drop(peer);
+    let rest = client.event().await;
+    let ClientEvent::Unanswered { tickets } = rest else {
+        panic!("{rest:?}")
+    };
+    assert_eq!(tickets, [13]);
+}
+
+#[tokio::test]
+async fn a_client_that_is_stopped_waits_for_answers_and_not_for_ever() {
+    let pool = StandIn::open().await;
+    for timing in [long_drain(), quick()] {
+        let mut client = Client::start(&[pool.address()], timing);
+        let mut peer = pool.peer(&job("a", 1, 1, 100)).await;
+        let (session, _) = client.logged_in().await;
+        client.send(session, 21).await;
+        let (id, _) = peer.share().await;
+        client.stop.cancel();
+        let (broken, unanswered) = client.lost().await;
+        assert!(matches!(broken, Broken::Stopped), "{broken:?}");
+        assert_eq!(unanswered, [0; 0], "the pool may still answer");
+        if timing.drain_at_stop == quick().drain_at_stop {
+            let rest = client.event().await;
+            let ClientEvent::Unanswered { tickets } = rest else {
+                panic!("{rest:?}")
+            };
+            assert_eq!(tickets, [21]);
+        } else {
+            client.send(session, 22).await;
+            peer.accept(id).await;
+            assert_eq!(client.answer().await, (21, None));
+            let unsent = client.event().await;
+            assert!(
+                matches!(unsent, ClientEvent::Unsent { ticket: 22 }),
+                "{unsent:?}"
+            );
+        }
+        let last = soon("the client's end", client.events.recv()).await;
+        assert!(last.is_none(), "{last:?}");
+        assert_eq!(peer.hear().await, Value::Null, "it is closed");
+    }
+}
+
+#[tokio::test]
 async fn the_next_pool_serves_until_the_first_is_back() {
     let first = StandIn::open().await;
     let address = first.address();
@@ -247,40 +353,24 @@ async fn the_next_pool_serves_until_the_first_is_back() {
 
 #[tokio::test]
 async fn a_pinned_certificate_is_the_only_one() {
-    let made = rcgen::generate_simple_self_signed(vec!["pool".to_owned()]).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let tls = PoolTls::new();
     let pool = StandIn::open().await;
     let wrong = format!("stratum+ssl://{}#{}", pool.address(), "ab".repeat(32));
     let mut client = Client::start(&[wrong], quick());
-    assert!(acceptor.accept(pool.connection().await).await.is_err());
+    assert!(tls.accept(pool.connection().await).await.is_err());
     let (broken, _) = client.lost().await;
     let Broken::Connect(_, reason) = broken else {
         panic!("{broken:?}")
     };
-    let pin = reason
-        .split("fingerprint ")
-        .nth(1)
-        .unwrap()
-        .split(',')
-        .next()
-        .unwrap()
-        .to_owned();
+    assert!(reason.contains(&tls.fingerprint), "{reason}");
     drop(client);
-    let right = format!("stratum+ssl://{}#{pin}", pool.address());
+    let right = format!("stratum+ssl://{}#{}", pool.address(), tls.fingerprint);
     let mut client = Client::start(&[right], quick());
-    let stream = acceptor.accept(pool.connection().await).await;
+    let stream = tls.accept(pool.connection().await).await;
     // A last call of the one before may still have been waiting.
     let stream = match stream {
         Ok(stream) => stream,
-        Err(_) => acceptor.accept(pool.connection().await).await.unwrap(),
+        Err(_) => tls.accept(pool.connection().await).await.unwrap(),
     };
     let _peer = Peer::logged_in(stream, &job("a", 1, 1, 100)).await;
     client.logged_in().await;

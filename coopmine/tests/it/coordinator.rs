@@ -2,101 +2,31 @@
 //! wrong share goes upstream, commands are obeyed and verified, and the pages say what happens.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use futures::StreamExt;
-use headframe_coopmine::cluster::PROTOCOL_VERSION;
 use headframe_coopmine::config::WorkerConfig;
-use headframe_coopmine::proto::client::CoopMineClient;
-use headframe_coopmine::proto::messages::{HeartbeatRequest, RegisterRequest, UnregisterRequest};
+use headframe_coopmine::proto::messages::{HeartbeatRequest, UnregisterRequest};
 use headframe_coopmine::worker::Worker;
 use headframe_stratum::randomx::plan::ModeSetting;
-use headframe_stratum::randomx::{Mode, SeedMemory, Vm};
-use headframe_stratum::work::difficulty::{miner_submits, target_from_hex};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
-use crate::stand_in::{PATIENCE, Peer, Running, StandIn, job, soon, until};
+use crate::curtail::open_pool;
+use crate::judge::{Judge, take_shares};
+use crate::stand_in::{PATIENCE, Running, StandIn, job, soon, until};
 
-/// Judges shares as a pool does.
-struct Judge {
-    memories: Vec<(u8, Arc<SeedMemory>)>,
-    jobs: Vec<Value>,
-    taken: Vec<(String, String)>,
-}
-
-impl Judge {
-    fn new(seeds: &[u8]) -> Self {
-        let build = |seed: &u8| {
-            (
-                *seed,
-                Arc::new(SeedMemory::build(&[*seed; 32], Mode::Light).unwrap()),
-            )
-        };
-        Self {
-            memories: seeds.iter().map(build).collect(),
-            jobs: Vec::new(),
-            taken: Vec::new(),
-        }
-    }
-
-    /// Remembers a job that is given out.
-    fn given(&mut self, job: Value) -> Value {
-        self.jobs.push(job.clone());
-        job
-    }
-
-    /// Panics about a share that a pool would refuse.
-    fn check(&mut self, share: &Value) {
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let (id, nonce) = (text(&share["job_id"]), text(&share["nonce"]));
-        let job = self
-            .jobs
-            .iter()
-            .find(|job| job["job_id"] == *id)
-            .expect("an unknown job");
-        let mut blob = hex::decode(text(&job["blob"])).unwrap();
-        let at = usize::try_from(job["nonce_offset"].as_u64().unwrap_or(39)).unwrap();
-        blob[at..at + 4].copy_from_slice(&hex::decode(&nonce).unwrap());
-        let seed = hex::decode(text(&job["seed_hash"])).unwrap()[0];
-        let memory = &self
-            .memories
-            .iter()
-            .find(|(known, _)| *known == seed)
-            .unwrap()
-            .1;
-        let hash = Vm::new(memory).unwrap().hash(&blob).unwrap();
-        assert_eq!(hex::encode(hash), text(&share["result"]));
-        assert!(miner_submits(
-            &hash,
-            target_from_hex(&text(&job["target"])).unwrap()
-        ));
-        let share = (hex::encode(blob), nonce);
-        assert!(!self.taken.contains(&share), "a share came twice");
-        self.taken.push(share);
-    }
-}
-
-fn worker(coordinator: &Running) -> Worker {
+/// A worker with one thread, in light mode.
+pub fn worker(coordinator: &Running, id: &str, change: impl FnOnce(&mut WorkerConfig)) -> Worker {
     let mut config = WorkerConfig::default();
-    config.worker.id = "rig-1".to_owned();
+    config.worker.id = id.to_owned();
     config.coordinator.address = coordinator.workers.to_string();
     config.mining.threads = 1;
     config.mining.mode = ModeSetting::Light;
+    change(&mut config);
     Worker::new(config).unwrap()
-}
-
-/// Takes so many shares of the newest job.
-async fn shares(peer: &mut Peer<TcpStream>, judge: &mut Judge, id: &str, count: usize) {
-    let mut seen = 0;
-    while seen < count {
-        let (request, share) = peer.share().await;
-        judge.check(&share);
-        seen += usize::from(share["job_id"] == *id);
-        peer.accept(request).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,22 +39,22 @@ async fn whatever_the_pool_does_no_wrong_share_goes_upstream() {
     })
     .await;
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker(&coordinator).run(stop.clone()));
+    let running = tokio::spawn(worker(&coordinator, "rig-1", |_| {}).run(stop.clone()));
 
     let mut peer = pool.peer(&judge.given(job("a", 1, 1, 2))).await;
-    shares(&mut peer, &mut judge, "a", 2).await;
+    take_shares(&mut peer, &mut judge, "a", 2).await;
     // Another extranonce, another difficulty, another seed.
     peer.push(&judge.given(job("b", 2, 1, 2))).await;
-    shares(&mut peer, &mut judge, "b", 1).await;
+    take_shares(&mut peer, &mut judge, "b", 1).await;
     peer.push(&judge.given(job("c", 2, 1, 5))).await;
-    shares(&mut peer, &mut judge, "c", 1).await;
+    take_shares(&mut peer, &mut judge, "c", 1).await;
     peer.push(&judge.given(job("d", 3, 2, 3))).await;
-    shares(&mut peer, &mut judge, "d", 2).await;
+    take_shares(&mut peer, &mut judge, "d", 2).await;
     // The connection ends while a share has no answer, and the same work comes back under another
     // name: the share is sent again, and is not lost.
     let (_, share) = peer.share().await;
     judge.check(&share);
-    judge.taken.pop();
+    judge.forget_last();
     drop(peer);
     let mut peer = pool.peer(&judge.given(job("e", 3, 2, 3))).await;
     let again = until("the share again", async || {
@@ -182,11 +112,11 @@ async fn headers_of_eighty_bytes_are_searched_at_their_own_place() {
     })
     .await;
     let stop = CancellationToken::new();
-    let running = tokio::spawn(worker(&coordinator).run(stop.clone()));
+    let running = tokio::spawn(worker(&coordinator, "rig-1", |_| {}).run(stop.clone()));
     let mut peer = pool.peer(&judge.given(header_job("a", 1))).await;
-    shares(&mut peer, &mut judge, "a", 2).await;
+    take_shares(&mut peer, &mut judge, "a", 2).await;
     peer.push(&judge.given(header_job("b", 2))).await;
-    shares(&mut peer, &mut judge, "b", 1).await;
+    take_shares(&mut peer, &mut judge, "b", 1).await;
     // Stock XMRig would write its nonce elsewhere, and is told so before it hashes anything.
     let mut stock = TcpStream::connect(coordinator.miners.unwrap())
         .await
@@ -210,14 +140,7 @@ async fn the_socket_sends_what_a_heartbeat_and_a_goodbye_change() {
     // A pool that answers no login: no job, lease or share changes anything besides.
     let pool = StandIn::open().await;
     let coordinator = Running::start(&pool.address(), |_| {}).await;
-    let endpoint = Endpoint::from_shared(format!("http://{}", coordinator.workers)).unwrap();
-    let client = CoopMineClient::new(endpoint.connect().await.unwrap());
-    let registration = RegisterRequest {
-        worker_id: "rig-1".to_owned(),
-        protocol: PROTOCOL_VERSION,
-        ..RegisterRequest::default()
-    };
-    let session = client.register(registration).await.unwrap().session;
+    let (client, session) = coordinator.register("rig-1", 0).await;
     let mut socket = open_socket(&coordinator).await;
     let first = message(&mut socket).await;
     assert_eq!(first["workers"][0]["hashrate_hs"], 0.0, "{first}");
@@ -242,6 +165,40 @@ async fn the_socket_sends_what_a_heartbeat_and_a_goodbye_change() {
         (stats["workers_online"] == 0).then_some(())
     })
     .await;
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_keeps_to_its_watts_and_ends_when_it_is_told_to() {
+    let pool = StandIn::open().await;
+    let coordinator = Running::start(&pool.address(), |config| {
+        config.dashboard.token = "secret".to_owned();
+        config.heartbeat_interval = "200ms".parse().unwrap();
+    })
+    .await;
+    let serving = open_pool(pool, Arc::new(AtomicU64::new(0)));
+    let rig = worker(&coordinator, "rig-1", |config| {
+        config.mining.threads = 2;
+        config.mining.watts_per_thread = 12.0;
+    });
+    let running = tokio::spawn(rig.run(CancellationToken::new()));
+    until("both threads hash", async || {
+        let rig = coordinator.get("/api/workers/rig-1").await;
+        (rig["threads_active"] == 2 && rig["hashrate_hs"].as_f64() > Some(0.0)).then_some(())
+    })
+    .await;
+    let throttle = |watts: u32| json!({"command": "throttle", "watts": watts});
+    let rig = obeyed(&coordinator, throttle(23)).await;
+    assert_eq!(rig["threads_active"], 1, "{rig}");
+    let rig = obeyed(&coordinator, throttle(24)).await;
+    assert_eq!(rig["threads_active"], 2, "{rig}");
+    let rig = obeyed(&coordinator, throttle(11)).await;
+    assert_eq!(rig["threads_active"], 0, "{rig}");
+    // It acknowledges, ends, and says goodbye, which is the proof.
+    let rig = obeyed(&coordinator, json!({"command": "shutdown"})).await;
+    assert_eq!(rig["online"], false, "{rig}");
+    soon("the worker's end", running).await.unwrap().unwrap();
+    serving.abort();
     coordinator.stop().await;
 }
 

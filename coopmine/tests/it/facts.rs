@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use headframe_coopmine::cluster::PROTOCOL_VERSION;
 use headframe_coopmine::config::WorkerConfig;
-use headframe_coopmine::proto::client::CoopMineClient;
-use headframe_coopmine::proto::messages::{HeartbeatRequest, RegisterRequest, UnregisterRequest};
+use headframe_coopmine::proto::messages::{HeartbeatRequest, UnregisterRequest};
 use headframe_coopmine::worker::Worker;
 use headframe_ingest::{
     ManagedServer, Nats, ReadFrom, Reader, ServerConfig, find_nats_server, inspect_stream,
@@ -15,11 +13,11 @@ use headframe_schemas::{Stream, codec, stream};
 use headframe_stratum::randomx::plan::ModeSetting;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
+use crate::own_pool::free_port;
 use crate::stand_in::{Peer, Running, StandIn, job, soon, until};
 
-async fn nats_server(folder: &Path, port: u16) -> ManagedServer {
+pub async fn nats_server(folder: &Path, port: u16) -> ManagedServer {
     let binary = find_nats_server().unwrap();
     let config = ServerConfig {
         port,
@@ -29,28 +27,60 @@ async fn nats_server(folder: &Path, port: u16) -> ManagedServer {
 }
 
 /// The rows of a stream, in its order, and their numbers by producer. `None` while it is not there.
-async fn rows(nats: &Nats, name: &str) -> Option<(Vec<Value>, BTreeMap<String, Vec<i64>>)> {
-    let stream: &'static dyn Stream = stream::find(name).unwrap();
-    let identity = inspect_stream(&nats.js, stream).await.ok()??;
-    let (mut found, mut numbers) = (Vec::new(), BTreeMap::<String, Vec<i64>>::new());
-    if identity.first_seq > identity.last_seq {
-        return Some((found, numbers));
-    }
-    let from = ReadFrom {
-        next: identity.first_seq,
-        ..ReadFrom::default()
-    };
-    let mut reader = Reader::open(nats.clone(), stream, from).await.unwrap();
-    while reader.position() <= identity.last_seq {
-        for message in soon("a message", reader.next()).await.unwrap() {
-            for (place, (_, line)) in codec::lines(&message.payload).enumerate() {
-                let (producer, number) = message.identity(place).unwrap();
-                numbers.entry(producer.to_owned()).or_default().push(number);
-                found.push(serde_json::from_slice(line).unwrap());
-            }
+pub async fn rows(nats: &Nats, name: &str) -> Option<(Vec<Value>, BTreeMap<String, Vec<i64>>)> {
+    let mut rows = StreamRows::new(nats, name);
+    rows.read_on().await?;
+    Some((rows.found, rows.numbers))
+}
+
+/// The rows of a stream as far as they were read, by one consumer however often one looks.
+pub struct StreamRows<'a> {
+    nats: &'a Nats,
+    stream: &'static dyn Stream,
+    reader: Option<Reader>,
+    pub found: Vec<Value>,
+    /// The numbers of the rows by producer.
+    pub numbers: BTreeMap<String, Vec<i64>>,
+}
+
+impl<'a> StreamRows<'a> {
+    pub fn new(nats: &'a Nats, name: &str) -> Self {
+        Self {
+            nats,
+            stream: stream::find(name).unwrap(),
+            reader: None,
+            found: Vec::new(),
+            numbers: BTreeMap::new(),
         }
     }
-    Some((found, numbers))
+
+    /// Reads to the row that is the last now. `None` while the stream is not there.
+    pub async fn read_on(&mut self) -> Option<()> {
+        let identity = inspect_stream(&self.nats.js, self.stream).await.ok()??;
+        if identity.first_seq > identity.last_seq {
+            return Some(());
+        }
+        if self.reader.is_none() {
+            let from = ReadFrom {
+                next: identity.first_seq,
+                ..ReadFrom::default()
+            };
+            let opened = Reader::open(self.nats.clone(), self.stream, from).await;
+            self.reader = Some(opened.unwrap());
+        }
+        let reader = self.reader.as_mut()?;
+        while reader.position() <= identity.last_seq {
+            for message in soon("a message", reader.next()).await.unwrap() {
+                for (place, (_, line)) in codec::lines(&message.payload).enumerate() {
+                    let (producer, number) = message.identity(place).unwrap();
+                    let numbers = self.numbers.entry(producer.to_owned());
+                    numbers.or_default().push(number);
+                    self.found.push(serde_json::from_slice(line).unwrap());
+                }
+            }
+        }
+        Some(())
+    }
 }
 
 fn worker(coordinator: &Running) -> Worker {
@@ -83,9 +113,10 @@ async fn judge(mut peer: Peer<tokio::net::TcpStream>, paused: CancellationToken)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_wait_for_jetstream_and_each_is_there_once() {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let server = nats_server(data.path(), 0).await;
+    // It comes back with its port, which nobody else may have taken meanwhile.
+    let port = free_port();
+    let server = nats_server(data.path(), port).await;
     let nats_config = server.client_config();
-    let port = nats_config.url.rsplit(':').next().unwrap().parse().unwrap();
     server.shutdown().await;
     let pool = StandIn::open().await;
     let facts_folder = folder.path().to_owned();
@@ -119,27 +150,37 @@ async fn rows_wait_for_jetstream_and_each_is_there_once() {
     .await;
     stop.cancel();
     soon("the worker's end", running).await.unwrap().unwrap();
-    let all = until("every share is answered", async || {
+    let all_answered = async || {
         let shares = coordinator.get("/api/stats").await["shares"].clone();
         let count = |key: &str| shares[key].as_u64();
         (count("accepted")? + count("refused_upstream")? == count("valid")?).then(|| count("valid"))
-    })
-    .await;
-    let all = usize::try_from(all.unwrap()).unwrap();
-    paused.cancel();
-    soon("the pool's end", judging).await.unwrap();
+    };
+    let answered = until("every share is answered", all_answered).await;
+    let answered = usize::try_from(answered.unwrap()).unwrap();
 
     // Everything happened without JetStream, and waits in the spool.
     let server = nats_server(data.path(), port).await;
     let nats = Nats::connect(&nats_config).await.unwrap();
     let arrived = until("all shares are in the stream", async || {
         let (found, _) = rows(&nats, "worker_shares").await?;
-        (found.len() >= all).then_some(())
+        (found.len() >= answered).then_some(())
     });
     Box::pin(arrived).await;
+    // One may have been verified since.
+    until("every later share is answered", all_answered).await;
+    paused.cancel();
+    soon("the pool's end", judging).await.unwrap();
     coordinator.stop().await;
     let (shares, _) = rows(&nats, "worker_shares").await.unwrap();
-    assert_eq!(shares.len(), all, "each share once");
+    let mut nonces: Vec<_> = shares
+        .iter()
+        .map(|row| (row["job"].as_i64(), row["nonce"].as_str()))
+        .collect();
+    nonces.sort_unstable();
+    nonces.dedup();
+    // One that was still being verified when the others were answered is there, too.
+    assert!(nonces.len() >= answered, "{nonces:?}");
+    assert_eq!(shares.len(), nonces.len(), "each share once");
     let verdicts = texts(&shares, "upstream_verdict");
     assert_eq!(
         verdicts.iter().filter(|text| **text == "refused").count(),
@@ -200,15 +241,8 @@ async fn without_jetstream_rows_are_lines_of_files() {
         config.facts.folder = place;
     })
     .await;
-    let endpoint = Endpoint::from_shared(format!("http://{}", coordinator.workers)).unwrap();
-    let client = CoopMineClient::new(endpoint.connect().await.unwrap());
     let worker_id = "rig-1".to_owned();
-    let registration = RegisterRequest {
-        worker_id: worker_id.clone(),
-        protocol: PROTOCOL_VERSION,
-        ..RegisterRequest::default()
-    };
-    let session = client.register(registration).await.unwrap().session;
+    let (client, session) = coordinator.register(&worker_id, 0).await;
     for hashrate_hs in [123.0, 456.0] {
         let report = HeartbeatRequest {
             worker_id: worker_id.clone(),

@@ -9,6 +9,7 @@ fn a_machine_says_what_it_hashes() {
     let ran = Command::new(env!("CARGO_BIN_EXE_coopmine"))
         .args([
             "hash",
+            "--check",
             "--mode",
             "light",
             "--threads",
@@ -25,6 +26,7 @@ fn a_machine_says_what_it_hashes() {
         (&said["mode"], &said["threads"]),
         (&"light".into(), &1.into())
     );
+    assert_eq!(said["checked_hashes"], 5);
     assert!(said["hashes"].as_u64() > Some(0), "{said}");
     assert!(said["hashrate_hs"].as_f64() > Some(0.0), "{said}");
     assert!(

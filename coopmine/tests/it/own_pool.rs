@@ -7,10 +7,10 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use headframe_coopmine::cluster::PROTOCOL_VERSION;
-use headframe_coopmine::proto::client::CoopMineClient;
 use headframe_coopmine::proto::messages::{RegisterRequest, StreamJobsRequest, SubmitShareRequest};
 use headframe_stratum::chain::coinbase_tag::CoinbaseKey;
 use headframe_stratum::randomx::plan::ModeSetting;
@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::stand_in::{soon, until};
+use crate::stand_in::{client, soon, until};
 
 pub mod facts;
 
@@ -45,12 +45,18 @@ impl Process {
     }
 }
 
+/// A port that nobody has, and that nobody is given by chance: those of connections and of servers
+/// that take any port begin above.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 2_000).unwrap();
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (own * 10 + next) % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A daemon that answers; a free port can be taken by somebody else before it has it.
@@ -127,16 +133,9 @@ pub fn coordinator_with(
          \"127.0.0.1:0\"\n{more}"
     );
     std::fs::write(&config, text).unwrap();
-    let arguments = [
-        "coordinator",
-        "--pool",
-        pool,
-        "--wallet",
-        WALLET,
-        "--config",
-    ];
-    let mut child = coopmine(&arguments)
+    let mut child = coopmine(&["coordinator", "--pool", pool, "--config"])
         .arg(&config)
+        .env("WALLET", WALLET)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -150,23 +149,24 @@ pub fn coordinator_with(
 }
 
 pub fn worker(coordinator: &str, id: &str) -> Process {
+    worker_with(coordinator, id, 1)
+}
+
+/// A worker with so many threads.
+pub fn worker_with(coordinator: &str, id: &str, threads: usize) -> Process {
+    let threads = threads.to_string();
     let arguments = [
         "worker",
-        "--coordinator",
-        coordinator,
         "--worker-id",
         id,
         "--threads",
-        "1",
+        &threads,
         "--mode",
         "light",
     ];
-    Process(coopmine(&arguments).stdout(Stdio::null()).spawn().unwrap())
-}
-
-async fn client(coordinator: &str) -> CoopMineClient {
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{coordinator}"));
-    CoopMineClient::new(endpoint.unwrap().connect().await.unwrap())
+    let mut worker = coopmine(&arguments);
+    worker.env("COORDINATOR", coordinator).stdout(Stdio::null());
+    Process(worker.spawn().unwrap())
 }
 
 fn registration(id: &str) -> RegisterRequest {

@@ -1,5 +1,5 @@
-//! What one worker alone cannot use up: leases come with a pause between them, new jobs with a
-//! longer one, and one certificate is one worker.
+//! What one worker alone cannot use up: leases come with a pause between them and leave something
+//! for the others, new jobs come with a longer one, and one certificate is one worker.
 
 use headframe_coopmine::certs::{Certs, CertsError};
 use headframe_coopmine::cluster::{
@@ -8,7 +8,7 @@ use headframe_coopmine::cluster::{
 use headframe_coopmine::config::WorkerConfig;
 use headframe_stratum::miner::pool_message::PoolJob;
 
-fn registration() -> Registration {
+pub fn registration() -> Registration {
     Registration {
         name: "rig".to_owned(),
         protocol: 1,
@@ -19,7 +19,7 @@ fn registration() -> Registration {
     }
 }
 
-fn job(mark: u8, nicehash: bool) -> PoolJob {
+pub fn job(mark: u8, nicehash: bool) -> PoolJob {
     PoolJob {
         job_id: format!("job-{mark}"),
         algo: "rx/0".to_owned(),
@@ -49,7 +49,7 @@ fn all_searched(cluster: &Cluster, name: &str, now_ms: u64) -> Heartbeat {
     }
 }
 
-fn has_work(cluster: &Cluster, name: &str, now_ms: u64) -> bool {
+pub fn has_work(cluster: &Cluster, name: &str, now_ms: u64) -> bool {
     cluster.assignment(name, now_ms).job.is_some()
 }
 
@@ -73,26 +73,44 @@ fn a_worker_that_says_it_has_searched_all_waits_for_more() {
     assert!(has_work(&cluster, "rig-1", 6_000), "five seconds are over");
 }
 
+fn count_refreshes(actions: &[Action]) -> usize {
+    let is_refresh = |one: &&Action| matches!(one, Action::Refresh);
+    actions.iter().filter(is_refresh).count()
+}
+
 #[test]
 fn the_pool_is_not_called_for_another_job_again_and_again() {
     let mut cluster = Cluster::new(ClusterPolicy::default(), 0);
-    let refreshes = |actions: &[Action]| {
-        let is_refresh = |one: &&Action| matches!(one, Action::Refresh);
-        actions.iter().filter(is_refresh).count()
-    };
     let names: Vec<String> = (0..40).map(|number| format!("rig-{number}")).collect();
-    for (session, name) in names.iter().enumerate() {
-        let session = u64::try_from(session).unwrap() + 1;
+    for (session, name) in (1..).zip(&names) {
         cluster.register(name, session, registration(), 0).unwrap();
-        let report = all_searched(&cluster, name, 0);
-        cluster.heartbeat(name, session, report, 0).unwrap();
     }
-    // A pool that keeps the last byte leaves few nonces, and forty workers lease most at once.
-    assert_eq!(refreshes(&cluster.job(1, job(1, true), 1_000)), 1);
-    // Each further job is used up as fast.
-    assert_eq!(refreshes(&cluster.job(2, job(2, true), 10_000)), 0);
-    assert_eq!(refreshes(&cluster.job(3, job(3, true), 30_999)), 0);
-    assert_eq!(refreshes(&cluster.job(4, job(4, true), 31_000)), 1);
+    // A pool that keeps the last byte leaves few nonces, and forty workers say that they have
+    // searched theirs at once, of each job anew.
+    let mut refreshed_s = Vec::new();
+    let mut note = |actions: &[Action], second: u64| {
+        let refreshes = count_refreshes(actions);
+        refreshed_s.extend(std::iter::repeat_n(second, refreshes));
+        refreshes > 0
+    };
+    let mut mark = 1;
+    let mut wants_job = note(&cluster.job(1, job(mark, true), 0), 0);
+    for second in 1..180 {
+        let now_ms = second * 1_000;
+        if std::mem::take(&mut wants_job) {
+            mark += 1;
+            wants_job = note(&cluster.job(1, job(mark, true), now_ms), second);
+        }
+        for (session, name) in (1..).zip(&names) {
+            let report = all_searched(&cluster, name, now_ms);
+            let actions = cluster.heartbeat(name, session, report, now_ms);
+            wants_job |= note(&actions.unwrap(), second);
+        }
+    }
+    assert!(refreshed_s.len() >= 3, "{refreshed_s:?}");
+    for pair in refreshed_s.windows(2) {
+        assert!(pair[1] - pair[0] >= 30, "{refreshed_s:?}");
+    }
 }
 
 #[test]

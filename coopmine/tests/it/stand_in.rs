@@ -1,16 +1,26 @@
 //! A pool that does what a test says, on a port of its own, and a coordinator in this process.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use headframe_coopmine::cluster::PROTOCOL_VERSION;
 use headframe_coopmine::config::CoordinatorConfig;
 use headframe_coopmine::coordinator::{Coordinator, CoordinatorError};
+use headframe_coopmine::proto::client::CoopMineClient;
+use headframe_coopmine::proto::messages::RegisterRequest;
 use headframe_stratum::miner::client::ClientTiming;
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
 
 /// How long anything may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(240);
@@ -70,8 +80,44 @@ impl StandIn {
     }
 }
 
+/// A pool's certificate, which no authority has signed.
+pub struct PoolTls {
+    acceptor: TlsAcceptor,
+    /// What a miner pins.
+    pub fingerprint: String,
+}
+
+impl PoolTls {
+    pub fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(vec!["pool".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let fingerprint = digest(&SHA256, made.cert.der());
+        Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            fingerprint: hex::encode(fingerprint),
+        }
+    }
+
+    /// The handshake, which a miner refuses that has pinned another certificate.
+    pub async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        soon("a handshake", self.acceptor.accept(stream)).await
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     pub async fn logged_in(stream: S, job: &Value) -> Self {
+        Self::logged_in_with(stream, job, &["algo", "keepalive"]).await
+    }
+
+    /// The same at a pool with other extensions.
+    pub async fn logged_in_with(stream: S, job: &Value, extensions: &[&str]) -> Self {
         let mut peer = Self {
             stream: BufReader::new(stream),
             login: Value::Null,
@@ -79,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         peer.login = peer.hear().await;
         assert_eq!(peer.login["method"], "login");
         let result = json!({"id": "session", "job": job, "status": "OK",
-            "extensions": ["algo", "keepalive"]});
+            "extensions": extensions});
         peer.say(&json!({"id": 1, "jsonrpc": "2.0", "error": null, "result": result}))
             .await;
         peer
@@ -106,6 +152,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     pub async fn push(&mut self, job: &Value) {
         self.say(&json!({"jsonrpc": "2.0", "method": "job", "params": job}))
             .await;
+    }
+
+    /// Sends the miner to another host, in the words that XMRig obeys.
+    pub async fn send_to(&mut self, host: &StandIn) {
+        let address = host.address();
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let line = json!({"jsonrpc": "2.0", "method": "client.reconnect", "params": [host, port]});
+        self.say(&line).await;
     }
 
     /// The next share: its request's id and its parameters.
@@ -143,13 +197,39 @@ pub fn job(id: &str, mark: u8, seed: u8, difficulty: u64) -> Value {
         "seed_hash": hex::encode([seed; 32])})
 }
 
+/// The same of a pool that keeps the last byte of the nonce.
+pub fn job_with_byte(id: &str, mark: u8, byte: u8, difficulty: u64) -> Value {
+    let mut job = job(id, mark, 1, difficulty);
+    let mut blob = hex::decode(job["blob"].as_str().unwrap()).unwrap();
+    blob[42] = byte;
+    job["blob"] = json!(hex::encode(blob));
+    job
+}
+
 /// Waits of a client that is in a hurry.
 pub fn quick() -> ClientTiming {
     ClientTiming {
         retry_unit: Duration::from_millis(10),
         retries: 2,
+        drain: Duration::from_millis(200),
+        drain_at_stop: Duration::from_millis(200),
         ..ClientTiming::default()
     }
+}
+
+/// Waits of a client that leaves no pool before it has all answers.
+pub fn long_drain() -> ClientTiming {
+    ClientTiming {
+        drain: PATIENCE,
+        drain_at_stop: PATIENCE,
+        ..quick()
+    }
+}
+
+/// Calls to a coordinator.
+pub async fn client(coordinator: impl Display) -> CoopMineClient {
+    let endpoint = Endpoint::from_shared(format!("http://{coordinator}")).unwrap();
+    CoopMineClient::new(endpoint.connect().await.unwrap())
 }
 
 /// A coordinator of the test's own.
@@ -163,6 +243,15 @@ pub struct Running {
 
 impl Running {
     pub async fn start(pool: &str, change: impl FnOnce(&mut CoordinatorConfig)) -> Self {
+        Self::start_with(pool, quick(), change).await
+    }
+
+    /// With other waits for the pool.
+    pub async fn start_with(
+        pool: &str,
+        timing: ClientTiming,
+        change: impl FnOnce(&mut CoordinatorConfig),
+    ) -> Self {
         let mut config = CoordinatorConfig::default();
         config.pool.address = pool.to_owned();
         config.pool.wallet = "4wallet".to_owned();
@@ -171,10 +260,7 @@ impl Running {
         // The tests of facts name a folder.
         config.facts.folder = "".into();
         change(&mut config);
-        let coordinator = Coordinator::bind(config)
-            .await
-            .unwrap()
-            .with_timing(quick());
+        let coordinator = Coordinator::bind(config).await.unwrap().with_timing(timing);
         let (workers, pages) = coordinator.addresses().unwrap();
         let miners = coordinator.miners_address().unwrap();
         let stop = CancellationToken::new();
@@ -188,11 +274,29 @@ impl Running {
         }
     }
 
+    /// A worker that hashes nothing: its calls, and its session.
+    pub async fn register(&self, id: &str, threads: u32) -> (CoopMineClient, u64) {
+        let client = client(self.workers).await;
+        let registration = RegisterRequest {
+            worker_id: id.to_owned(),
+            protocol: PROTOCOL_VERSION,
+            threads,
+            ..RegisterRequest::default()
+        };
+        let session = client.register(registration).await.unwrap().session;
+        (client, session)
+    }
+
     pub async fn get(&self, path: &str) -> Value {
+        self.get_as("secret", path).await
+    }
+
+    /// With another token.
+    pub async fn get_as(&self, token: &str, path: &str) -> Value {
         let url = format!("http://{}{path}", self.pages);
         let answer = reqwest::Client::new()
             .get(url)
-            .bearer_auth("secret")
+            .bearer_auth(token)
             .send()
             .await;
         answer.unwrap().json().await.unwrap()

@@ -1,8 +1,6 @@
 //! What a request holds: good rows as a batch, bad rows with line, reason and bytes.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{AsArray, RecordBatch};
 use bytes::Bytes;
 use futures::future::try_join_all;
 use headframe_schemas::Stream;
@@ -10,7 +8,7 @@ use headframe_schemas::codec::{self, Decoded};
 use headframe_schemas::message::Format;
 
 use super::json_array;
-use super::producer::{is_named, namespaced_rows};
+use super::producer::{Numbering, is_named, namespaced_rows};
 use crate::publish::{PublishError, Publisher, Receipt};
 use crate::read::decode::rows::{as_json, whole};
 
@@ -48,9 +46,8 @@ pub fn parse(
     stream: &dyn Stream,
     format: Format,
     body: &Bytes,
-    identity: Option<(String, i64)>,
+    numbering: Option<&Numbering>,
 ) -> Result<ParsedBody, String> {
-    let identity = identity.as_ref();
     if format == Format::Arrow {
         let decoded = codec::decode_arrow(stream, body)?;
         let original = if decoded.rejects.is_empty() {
@@ -64,7 +61,7 @@ pub fn parse(
                 .map(|batch| as_json(&batch.slice(row, 1)))
                 .unwrap_or_default()
         };
-        return finish(decoded, identity, None, false, |row| row + 1, raw);
+        return finish(decoded, numbering, None, false, |row| row + 1, raw);
     }
     let (numbers, inputs): (Vec<usize>, Vec<&[u8]>) =
         if body.trim_ascii_start().first() == Some(&b'[') {
@@ -76,7 +73,7 @@ pub fn parse(
         return Err("the body has no rows".to_owned());
     }
     let decoded = codec::decode_ndjson(stream, &inputs);
-    let few = decoded.lines.len() <= FEW_ROWS && identity.is_none();
+    let few = decoded.lines.len() <= FEW_ROWS && numbering.is_none();
     let lines = few.then(|| {
         decoded
             .lines
@@ -86,7 +83,7 @@ pub fn parse(
     });
     finish(
         decoded,
-        identity,
+        numbering,
         lines,
         true,
         |row| numbers[row] + 1,
@@ -96,7 +93,7 @@ pub fn parse(
 
 fn finish(
     decoded: Decoded,
-    identity: Option<&(String, i64)>,
+    numbering: Option<&Numbering>,
     lines: Option<Vec<Bytes>>,
     verbatim: bool,
     number: impl Fn(usize) -> usize,
@@ -105,13 +102,14 @@ fn finish(
     let bad = decoded.rejects.into_iter().map(|reject| RejectedInput {
         line: number(reject.line),
         raw: raw(reject.line),
-        identity: identity
-            .and_then(|(producer, first)| Some((producer.clone(), offset(*first, reject.line)?))),
+        identity: numbering.and_then(|numbering| {
+            Some((numbering.producer.clone(), numbering.of_row(reject.line)?))
+        }),
         reason: reject.reason,
     });
     let bad: Vec<RejectedInput> = bad.collect();
-    let batch = match identity {
-        Some((producer, first)) => identified(&decoded.batch, &decoded.lines, producer, *first)?,
+    let batch = match numbering {
+        Some(numbering) => numbering.apply(&decoded.batch, &decoded.lines)?,
         None => namespaced_rows(decoded.batch)?,
     };
     // Lines that go on as they came would go with the names that they carry.
@@ -122,35 +120,6 @@ fn finish(
         bad,
         verbatim,
     })
-}
-
-fn offset(first: i64, row: usize) -> Option<i64> {
-    first.checked_add(i64::try_from(row).ok()?)
-}
-
-/// The batch with the request's identity in every row: row `i` of the request is number `first +
-/// i`, bad rows counted.
-fn identified(
-    batch: &RecordBatch,
-    lines: &[usize],
-    producer: &str,
-    first: i64,
-) -> Result<RecordBatch, String> {
-    let numbers: Option<Vec<i64>> = lines.iter().map(|&line| offset(first, line)).collect();
-    let numbers = numbers.ok_or("Headframe-Seq is too large for this many rows")?;
-    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-    for (index, field) in batch.schema().fields().iter().enumerate() {
-        match field.name().as_str() {
-            "producer" => {
-                columns[index] = Arc::new(
-                    std::iter::repeat_n(Some(producer), lines.len()).collect::<StringViewArray>(),
-                )
-            }
-            "producer_seq" => columns[index] = Arc::new(Int64Array::from(numbers.clone())),
-            _ => {}
-        }
-    }
-    RecordBatch::try_new(batch.schema(), columns).map_err(|error| error.to_string())
 }
 
 impl ParsedBody {

@@ -14,6 +14,16 @@ pub async fn last_message(
     stream: &dyn Stream,
     key: &str,
 ) -> Result<Option<Bytes>, ProvisionError> {
+    let found = last_numbered(nats, stream, key).await?;
+    Ok(found.map(|(_, body)| body))
+}
+
+/// The same with its sequence.
+pub async fn last_numbered(
+    nats: &Nats,
+    stream: &dyn Stream,
+    key: &str,
+) -> Result<Option<(u64, Bytes)>, ProvisionError> {
     let failed = |reason: String| ProvisionError::Nats {
         attempt: "read",
         stream: stream.name().to_owned(),
@@ -28,7 +38,7 @@ pub async fn last_message(
         .get_last_raw_message_by_subject(&subject(stream, key))
         .await
     {
-        Ok(message) => Ok(Some(message.payload)),
+        Ok(message) => Ok(Some((message.sequence, message.payload))),
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
         Err(error) => Err(failed(error.to_string())),
     }

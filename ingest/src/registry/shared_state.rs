@@ -7,7 +7,7 @@
 //! which are kept for ever.
 
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use futures::{Stream as FutureStream, StreamExt};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::nats::Nats;
 use crate::nats::provision::StreamSettings;
 use crate::publish::exclusive::{AppendError, ExclusiveAppender};
+use crate::read::last_message::last_numbered;
 use crate::registry::last_messages;
 
 /// How long a change waits for an answer, or for what others wrote.
@@ -36,6 +37,16 @@ pub trait StreamState: Default + Send + Sync + 'static {
     /// Takes a row in, whose message has this sequence; one that is known already, or that is older
     /// than what is known of its key, changes nothing. Answers why a row cannot be used.
     fn apply(&mut self, seq: u64, row: &Self::Row) -> Result<(), String>;
+
+    /// Whether the newest row of a key may be one that the state let go, to stay within its memory.
+    fn may_have_left(&self, _key: &str) -> bool {
+        false
+    }
+
+    /// Takes such a row in again, so that it stays for a while.
+    fn recall(&mut self, seq: u64, row: &Self::Row) -> Result<(), String> {
+        self.apply(seq, row)
+    }
 }
 
 /// What a change comes to.
@@ -85,6 +96,7 @@ struct Shared<S> {
 /// The state of a stream in one process, and the writing end.
 #[derive(Debug)]
 pub struct SharedState<S> {
+    nats: Nats,
     shared: Arc<Shared<S>>,
     appender: Mutex<ExclusiveAppender>,
 }
@@ -125,6 +137,7 @@ impl<S: StreamState> SharedState<S> {
             current.map_err(|_| behind())?.map_err(|_| behind())?;
         }
         let state = Self {
+            nats: follower.nats.clone(),
             shared,
             appender: Mutex::new(appender.with_settle_timeout(PATIENCE)),
         };
@@ -182,6 +195,36 @@ impl<S: StreamState> SharedState<S> {
         Err(ChangeError::Busy(name::<S>()))
     }
 
+    /// Takes the newest message of a key in again, where the state may have let it go.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Behind`] while NATS does not answer.
+    pub async fn recall<E: std::error::Error + 'static>(
+        &self,
+        key: &str,
+    ) -> Result<(), ChangeError<E>> {
+        if !self.state().may_have_left(key) {
+            return Ok(());
+        }
+        let stream = <S::Row as Record>::STREAM;
+        let found = last_numbered(&self.nats, stream, key).await;
+        let found = found.map_err(|_| ChangeError::Behind(stream.name()))?;
+        let Some((seq, body)) = found else {
+            return Ok(());
+        };
+        let rows = codec::lines(&body)
+            .filter_map(|(_, line)| serde_json::from_slice::<S::Row>(line).ok())
+            .filter(|row| row.key() == key);
+        let mut state = self.shared.write();
+        for row in rows {
+            if let Err(error) = state.recall(seq, &row) {
+                tracing::error!(stream = stream.name(), seq, %error, "a row is left out");
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until this process knows what the stream held when its writer learnt its end.
     async fn until_complete<E: std::error::Error + 'static>(
         &self,
@@ -212,9 +255,12 @@ async fn learn_end<E: std::error::Error + 'static>(
 }
 
 impl<S: StreamState> Shared<S> {
+    fn write(&self) -> RwLockWriteGuard<'_, S> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn apply(&self, seq: u64, row: &S::Row) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = state.apply(seq, row) {
+        if let Err(error) = self.write().apply(seq, row) {
             tracing::error!(stream = name::<S>(), seq, %error, "a row is left out");
         }
     }

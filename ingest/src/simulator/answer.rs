@@ -4,6 +4,9 @@ use crate::source::Readings;
 
 use super::faults::FaultKind;
 
+/// How far the temperatures of a shifted device are off.
+const SHIFT_C: f64 = 12.0;
+
 /// One value that a device shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shown {
@@ -42,6 +45,8 @@ pub struct Snapshot {
     pub relays: Vec<bool>,
     /// Whether a machine was told to sleep.
     pub is_asleep: bool,
+    /// Whether a machine was told to work in low power mode.
+    pub is_low: bool,
 }
 
 impl Snapshot {
@@ -51,11 +56,29 @@ impl Snapshot {
         self.shown.iter().find(is_it)?.value
     }
 
-    /// The same with a fault that changes what it shows.
+    /// The same with a fault that changes what it shows; `last` is what it showed before.
+    pub fn after(mut self, last: Option<&Self>, fault: Option<FaultKind>) -> Self {
+        match (fault, last) {
+            (Some(FaultKind::Frozen), Some(last)) => last.clone(),
+            (Some(FaultKind::Stuck), Some(last)) => {
+                self.shown.clone_from(&last.shown);
+                self
+            }
+            _ => self.with(fault),
+        }
+    }
+
+    /// The same with a fault that changes what it shows, whatever it showed before.
     pub fn with(mut self, fault: Option<FaultKind>) -> Self {
         match fault {
             Some(FaultKind::Fahrenheit) => self.is_fahrenheit = true,
             Some(FaultKind::ClockOff) => self.clock_s += 86_400,
+            Some(FaultKind::Shifted) => {
+                let warm = |one: &&mut Shown| one.quantity == "temperature_c";
+                for one in self.shown.iter_mut().filter(warm) {
+                    one.value = one.value.map(|celsius| celsius + SHIFT_C);
+                }
+            }
             Some(FaultKind::Missing) => {
                 for one in &mut self.shown {
                     one.value = None;

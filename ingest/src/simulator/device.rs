@@ -8,14 +8,21 @@ use super::scenario::{Api, Scenario};
 use super::site::{Machine, SiteState};
 
 mod antminer;
+mod apc_pdu;
 mod controlbyweb;
+mod coopmine;
+mod foreman;
 mod http_json;
 mod iotawatt;
 mod iotawatt_query;
 mod luxos;
 mod modbus;
+mod mqtt_json;
+mod mqtt_tasmota;
+mod raritan_pdu;
 mod roomalert;
 mod roomalert_flat;
+mod roomalert_snmp;
 mod shelly1;
 mod shelly2;
 mod tasmota;
@@ -33,6 +40,13 @@ pub const ALL: &[&dyn DeviceKind] = &[
     &controlbyweb::ControlByWeb,
     &modbus::Modbus,
     &http_json::HttpJson,
+    &coopmine::CoopMine,
+    &apc_pdu::ApcPdu,
+    &raritan_pdu::RaritanPdu,
+    &roomalert_snmp::RoomalertSnmp,
+    &mqtt_tasmota::MqttTasmota,
+    &mqtt_json::MqttJson,
+    &foreman::Foreman,
 ];
 
 /// A simulated kind of device.
@@ -48,13 +62,21 @@ pub trait DeviceKind: Sync {
     /// What it shows.
     fn shown(&self, view: &View<'_>) -> Vec<Shown>;
     /// Its answer to a path or a command; none where it has none. For [`Wire::Modbus`] its
-    /// registers from 0, two bytes each.
+    /// registers from 0, two bytes each; for [`Wire::Snmp`] its objects in order.
     fn answer(&self, snapshot: &Snapshot, request: &str) -> Option<Vec<u8>>;
+    /// Whether its answer to a request says this value; a poll may take several requests, and the
+    /// site goes on between two of them.
+    fn says(&self, _request: &str, _value: &Shown) -> bool {
+        true
+    }
     /// What a request changes; its answer is made afterwards.
     fn changes(&self, _request: &str) -> Vec<Change> {
         Vec::new()
     }
 }
+
+/// Whose password a device wants.
+pub const USER: &str = "admin";
 
 /// What a device speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +89,10 @@ pub enum Wire {
     Cgminer,
     /// Modbus TCP.
     Modbus,
+    /// SNMP v1 and v2c.
+    Snmp,
+    /// MQTT; a request is a topic, and an answer what is published there.
+    Mqtt,
 }
 
 /// What a device can see of its site.
@@ -84,6 +110,12 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// The air at the device, which moves by some tenths of a degree as the voltage does: the same
+    /// state gives the same answer.
+    pub fn air_c(&self) -> f64 {
+        self.state.inside_c + 0.5 * (self.state.voltage_v.fract() - 0.5)
+    }
+
     /// Of the device at this place of the scenario.
     pub fn of_device(scenario: &Scenario, state: &'a SiteState, index: usize) -> Self {
         Self {
@@ -129,6 +161,31 @@ fn query_value<'a>(request: &'a str, key: &str) -> Option<&'a str> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let found = pairs.into_iter().find(|(name, _)| *name == key);
     found.map(|(_, value)| value)
+}
+
+/// The outlets of a PDU, of which the scenario may name eight.
+const OUTLETS: [&str; 8] = [
+    "outlet-1", "outlet-2", "outlet-3", "outlet-4", "outlet-5", "outlet-6", "outlet-7", "outlet-8",
+];
+
+/// What a PDU shows of its outlets; one that feeds nothing known has two, which are on.
+fn outlets(view: &View<'_>) -> Vec<Shown> {
+    let states = match view.relays.is_empty() {
+        true => &[true, true][..],
+        false => view.relays.as_slice(),
+    };
+    let outlets = OUTLETS.iter().zip(states);
+    outlets
+        .map(|(part, is_on)| Shown::new(part, "relay_state", f64::from(u8::from(*is_on)), 0))
+        .collect()
+}
+
+/// The outlet, from 0, and the number of `set OID.OUTLET NUMBER`.
+fn outlet_of_set(request: &str, column: &str) -> Option<(usize, i64)> {
+    let rest = request.strip_prefix("set ")?.strip_prefix(column)?;
+    let (outlet, number) = rest.strip_prefix('.')?.split_once(' ')?;
+    let outlet: usize = outlet.parse().ok()?;
+    Some((outlet.checked_sub(1)?, number.parse().ok()?))
 }
 
 /// A number as text, or this where there is none.

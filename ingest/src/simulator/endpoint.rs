@@ -4,11 +4,14 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::agent;
 use super::answer::Snapshot;
 use super::device::{self, DeviceKind, View, Wire};
 use super::faults::FaultKind;
 use super::scenario::{Scenario, ScenarioError, fan_number};
 use super::site::{Mode, SiteState};
+use crate::source::mqtt_packet::{Publish, Stored, stored_bytes};
+use crate::source::snmp_message;
 use crate::source::{ConfiguredSource, Query, Request, SourceConfig, SourcesConfig};
 
 /// One device or machine of a scenario.
@@ -85,6 +88,7 @@ impl Endpoint {
             uptime_s: uptime_s.max(0.0) as u64,
             is_fahrenheit: false,
             is_asleep: view.machine.is_some_and(|machine| machine.is_asleep),
+            is_low: view.machine.is_some_and(|machine| machine.is_low),
             relays: view.relays,
         })
     }
@@ -107,6 +111,12 @@ impl Endpoint {
                 if self.kind.name() == "shelly1" {
                     entry["generation"] = 1.into();
                 }
+                if kind == "snmp" {
+                    let own = self.kind.keys();
+                    entry["model"] = own["model"].clone();
+                    entry["version"] = own.get("version").cloned().unwrap_or("2c".into());
+                    entry["secret_env"] = "HEADFRAME_SIM_PASSWORD".into();
+                }
                 (!feeds.is_empty()).then_some(entry)
             }
         }
@@ -121,9 +131,13 @@ impl Endpoint {
     }
 
     /// Its answers to the requests of a poll, as bytes.
-    pub fn answers(&self, snapshot: &Snapshot, requests: &[Request]) -> Vec<Option<Bytes>> {
+    pub fn answers(&self, snapshot: &Snapshot, source: &ConfiguredSource) -> Vec<Option<Bytes>> {
         let answer = |request: &Request| self.answer(snapshot, &request.query);
-        requests.iter().map(answer).collect()
+        let mut answers: Vec<Option<Bytes>> = source.requests().iter().map(answer).collect();
+        while let Some(request) = source.next_request(&answers) {
+            answers.push(answer(&request));
+        }
+        answers
     }
 
     fn answer(&self, snapshot: &Snapshot, query: &Query) -> Option<Bytes> {
@@ -141,6 +155,29 @@ impl Endpoint {
                 let bytes = all.get(from..from + 2 * usize::from(*count))?;
                 Some(Bytes::copy_from_slice(bytes))
             }
+            Query::Messages(subscription) => {
+                let message = |topic: &String| {
+                    let payload = self.kind.answer(snapshot, topic)?;
+                    let publish = Publish {
+                        topic: topic.clone(),
+                        is_retained: false,
+                        payload: payload.into(),
+                    };
+                    Some(Stored {
+                        at_us: 0,
+                        is_new: true,
+                        publish,
+                    })
+                };
+                let messages = subscription.topics.iter().filter_map(message);
+                Some(stored_bytes(&messages.collect::<Vec<_>>()))
+            }
+            Query::Snmp(_, wanted) => {
+                let objects = self.kind.answer(snapshot, "")?;
+                let objects = snmp_message::bindings(&objects).ok()?;
+                let found = agent::select(&objects, wanted);
+                Some(snmp_message::bindings_bytes(&found).into())
+            }
         }
     }
 
@@ -148,6 +185,7 @@ impl Endpoint {
     pub fn reader(&self, scenario: &Scenario) -> Result<ConfiguredSource, ScenarioError> {
         let address = match self.kind.wire() {
             Wire::Http => "http://127.0.0.1",
+            Wire::Mqtt => "mqtt://127.0.0.1",
             _ => "127.0.0.1",
         };
         let wrong = |reason: &str| ScenarioError(format!("{}: {reason}", self.name));
@@ -166,14 +204,41 @@ impl Endpoint {
         for (key, value) in own.as_object().into_iter().flatten() {
             entry[key] = value.clone();
         }
+        if let Place::Machine(index) = self.place
+            && let Some(rated) = rated_jth(scenario, index)
+        {
+            entry["rated_jth"] = rated.into();
+        }
+        if self.password(scenario).is_some() {
+            entry["user"] = super::device::USER.into();
+            entry["secret_env"] = "HEADFRAME_SIM_PASSWORD".into();
+        }
         serde_json::from_value(entry).ok()
     }
+
+    /// The password that it wants.
+    pub fn password<'a>(&self, scenario: &'a Scenario) -> Option<&'a str> {
+        match self.place {
+            Place::Device(index) => scenario.devices[index].password.as_deref(),
+            Place::Machine(_) => None,
+        }
+    }
+}
+
+/// What the maker rates a machine at, joules a terahash, by its place among all machines.
+fn rated_jth(scenario: &Scenario, index: usize) -> Option<f64> {
+    let mut first = 0;
+    scenario.machines.iter().find_map(|group| {
+        let place = index.checked_sub(first)?;
+        first += group.count;
+        (place < group.count).then_some(group.efficiency_j_th)
+    })
 }
 
 /// The `controls` of a device with relays: what it feeds, each with its channel as the site
 /// controller counts it.
 fn controls(kind: &str, feeds: &[String]) -> Vec<Value> {
-    let first = usize::from(["tasmota", "controlbyweb"].contains(&kind));
+    let first = usize::from(["tasmota", "controlbyweb", "snmp"].contains(&kind));
     let control = |(index, fed): (usize, &String)| {
         let channel = (first + index).to_string();
         match (fan_number(fed), fed.strip_suffix('*')) {
@@ -210,6 +275,12 @@ pub fn malformed(answer: &[u8]) -> Vec<u8> {
 pub fn is_readable(fault: Option<FaultKind>) -> bool {
     !matches!(
         fault,
-        Some(FaultKind::Malformed | FaultKind::Error500 | FaultKind::Slow | FaultKind::Dead)
+        Some(
+            FaultKind::Malformed
+                | FaultKind::Error500
+                | FaultKind::Busy
+                | FaultKind::Slow
+                | FaultKind::Dead
+        )
     )
 }

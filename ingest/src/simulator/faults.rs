@@ -14,6 +14,8 @@ pub enum FaultKind {
     Malformed,
     /// HTTP 500, or what its protocol has for that.
     Error500,
+    /// HTTP 429 with a pause of a second, or what its protocol has for that.
+    Busy,
     /// It answers after half a minute.
     Slow,
     /// Its readings are impossible.
@@ -30,15 +32,20 @@ pub enum FaultKind {
     Ignoring,
     /// It says no to commands.
     Refusing,
+    /// Its sensors hang: it shows the values of when the fault began, and its clock goes on.
+    Stuck,
+    /// Its temperatures are twelve degrees too high.
+    Shifted,
 }
 
 impl FaultKind {
     /// Every fault.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Frozen,
         Self::Fahrenheit,
         Self::Malformed,
         Self::Error500,
+        Self::Busy,
         Self::Slow,
         Self::Lying,
         Self::Missing,
@@ -47,6 +54,8 @@ impl FaultKind {
         Self::Sluggish,
         Self::Ignoring,
         Self::Refusing,
+        Self::Stuck,
+        Self::Shifted,
     ];
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::answer::Snapshot;
-use super::endpoint::{Endpoint, is_readable};
+use super::endpoint::Endpoint;
 use super::faults::{FaultKind, fault_at};
 use super::scenario::Scenario;
 use super::site::SiteState;
@@ -58,6 +58,16 @@ impl LiveSite {
         }
     }
 
+    /// Between two messages of a device that publishes: half of the interval of polls.
+    pub fn publishes_every(&self) -> Duration {
+        Duration::from_secs_f64(self.scenario.interval_s / 2.0)
+    }
+
+    /// The password that a device wants.
+    pub fn password(&self, endpoint: &Endpoint) -> Option<&str> {
+        endpoint.password(&self.scenario)
+    }
+
     /// Sets the fault of a device, or none.
     pub fn set_fault(&mut self, device: &str, fault: Option<FaultKind>) {
         self.by_hand.insert(device.to_owned(), fault);
@@ -95,7 +105,7 @@ impl LiveSite {
         let fault = self.fault(&endpoint.name);
         let obeys = !matches!(
             fault,
-            Some(FaultKind::Ignoring | FaultKind::Refusing | FaultKind::Error500)
+            Some(FaultKind::Ignoring | FaultKind::Refusing | FaultKind::Error500 | FaultKind::Busy)
         );
         if obeys {
             endpoint.obey(&self.scenario, &mut self.state, request);
@@ -108,18 +118,19 @@ impl LiveSite {
         let start_s = self.scenario.start_s as f64;
         let now = endpoint.snapshot(&self.scenario, &self.state, start_s, elapsed_s)?;
         let fault = self.fault(&endpoint.name);
-        if fault == Some(FaultKind::Frozen) {
-            let last = self.last.entry(endpoint.name.clone()).or_insert(now);
-            return Some(last.clone());
-        }
-        let shown = now.with(fault);
+        let shown = now.after(self.last.get(&endpoint.name), fault);
         self.last.insert(endpoint.name.clone(), shown.clone());
         Some(shown)
     }
 
-    /// Notes what a device answered.
+    /// Notes what a device answered, unless nobody can read it. One that became slow or dead
+    /// meanwhile has answered all the same.
     pub fn note(&mut self, device: &str, snapshot: &Snapshot) {
-        if !is_readable(self.fault(device)) {
+        let is_unreadable = matches!(
+            self.fault(device),
+            Some(FaultKind::Malformed | FaultKind::Error500 | FaultKind::Busy)
+        );
+        if is_unreadable {
             return;
         }
         if self.answers.len() >= MOST_ANSWERS {

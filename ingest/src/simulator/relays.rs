@@ -1,6 +1,6 @@
 //! The relays of simulated devices: what they feed, and the timers that put them back.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::faults::picks;
 use super::scenario::{Scenario, fan_number};
@@ -30,6 +30,8 @@ pub enum Change {
     Sleep,
     /// A machine works again.
     Wake,
+    /// A machine works in its low power mode, or in its normal one.
+    LowPower(bool),
 }
 
 /// One relay.
@@ -94,7 +96,7 @@ impl Relays {
                     relay.rests_on = *rests_on;
                 }
             }
-            Change::Sleep | Change::Wake => {}
+            Change::Sleep | Change::Wake | Change::LowPower(_) => {}
         }
     }
 
@@ -114,18 +116,27 @@ impl Relays {
         pairs.all(|(feeds, relay)| relay.is_on || !picks(feeds, machine))
     }
 
-    /// The fans that run; none where relays do not say.
-    pub fn fans_on(&self, scenario: &Scenario) -> Option<u32> {
-        let (mut is_fed, mut on) = (false, BTreeSet::new());
+    /// Every fan that a relay feeds, and whether everything before it is on.
+    fn fans(&self, scenario: &Scenario) -> BTreeMap<u32, bool> {
+        let mut fans = BTreeMap::new();
         for (feeds, relay) in self.pairs(scenario) {
             if let Some(fan) = fan_number(feeds) {
-                is_fed = true;
-                if relay.is_on {
-                    on.insert(fan);
-                }
+                *fans.entry(fan).or_insert(true) &= relay.is_on;
             }
         }
-        is_fed.then_some(on.len() as u32)
+        fans
+    }
+
+    /// The fans that run; none where relays do not say.
+    pub fn fans_on(&self, scenario: &Scenario) -> Option<u32> {
+        let fans = self.fans(scenario);
+        let on = fans.values().filter(|is_on| **is_on).count();
+        (!fans.is_empty()).then_some(on as u32)
+    }
+
+    /// Whether a fan is fed by relays that are all on.
+    pub fn runs(&self, scenario: &Scenario, fan: u32) -> bool {
+        self.fans(scenario).get(&fan) == Some(&true)
     }
 
     fn pairs<'a>(&'a self, scenario: &'a Scenario) -> impl Iterator<Item = (&'a str, &'a Relay)> {

@@ -159,6 +159,9 @@ pub struct MachineGroup {
     /// What it draws in standby.
     #[serde(default = "default_standby")]
     pub standby_w: f64,
+    /// The share of its rated power at which it works in low power mode.
+    #[serde(default = "default_low_share")]
+    pub low_share: f64,
     /// How long it starts.
     #[serde(default = "default_boot")]
     pub boot_s: f64,
@@ -173,6 +176,10 @@ fn default_spread() -> f64 {
 
 fn default_standby() -> f64 {
     15.0
+}
+
+fn default_low_share() -> f64 {
+    0.7
 }
 
 fn default_boot() -> f64 {
@@ -191,8 +198,8 @@ pub struct DeviceEntry {
     pub kind: String,
     /// Its name, unique in the scenario.
     pub name: String,
-    /// What a meter measures: `site`, or the beginning of the names of machines. Sensors measure
-    /// the container.
+    /// What a meter measures: `site`, the beginning of the names of machines, or a fan as `fan-1`.
+    /// Sensors measure the container.
     #[serde(default = "whole_site")]
     pub measures: String,
     /// What each of its relays feeds, in order: a machine by its name, machines by the beginning
@@ -200,6 +207,10 @@ pub struct DeviceEntry {
     /// relays say and not by temperature.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub feeds: Vec<String>,
+    /// What a device that speaks HTTP wants as the password of `admin`, by digest. Its `[[source]]`
+    /// reads it from the variable `HEADFRAME_SIM_PASSWORD`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 fn whole_site() -> String {

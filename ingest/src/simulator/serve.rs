@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,10 @@ use super::scenario::{Scenario, ScenarioError};
 use super::site::SiteState;
 use crate::source::SourceConfig;
 
+mod login;
 mod modbus;
+mod mqtt;
+mod snmp;
 mod text;
 
 /// How long a slow device takes.
@@ -136,11 +139,20 @@ impl Simulator {
 async fn serve(device: ServedDevice, tasks: &mut JoinSet<()>) -> std::io::Result<String> {
     let loopback = (Ipv4Addr::LOCALHOST, 0);
     let wire = device.endpoint.kind.wire();
+    if wire == Wire::Snmp {
+        let socket = UdpSocket::bind(loopback).await?;
+        let address = socket.local_addr()?;
+        tasks.spawn(snmp::serve(device, socket));
+        return Ok(address.to_string());
+    }
     let listener = TcpListener::bind(loopback).await?;
     let address = listener.local_addr()?;
     match wire {
         Wire::Modbus => {
             tasks.spawn(modbus::serve(device, listener));
+        }
+        Wire::Mqtt => {
+            tasks.spawn(mqtt::serve(device, listener));
         }
         _ => {
             tasks.spawn(text::serve(device, listener));
@@ -148,6 +160,7 @@ async fn serve(device: ServedDevice, tasks: &mut JoinSet<()>) -> std::io::Result
     }
     Ok(match wire {
         Wire::Http => format!("http://{address}"),
+        Wire::Mqtt => format!("mqtt://{address}"),
         _ => address.to_string(),
     })
 }

@@ -9,7 +9,7 @@
 use super::faults::picks;
 use super::random::Random;
 use super::relays::{Change, Relays};
-use super::scenario::{MachineGroup, Scenario, SwitchAction};
+use super::scenario::{MachineGroup, Scenario, SwitchAction, fan_number};
 
 /// The share of its power that a machine draws while it starts.
 const BOOT_SHARE: f64 = 0.4;
@@ -56,6 +56,8 @@ pub struct Machine {
     pub uptime_s: f64,
     /// Whether it was told to sleep, which it remembers without power.
     pub is_asleep: bool,
+    /// Whether it was told to work in low power mode, which it remembers too.
+    pub is_low: bool,
     /// Whether the relays before it are on.
     pub is_fed: bool,
 }
@@ -100,6 +102,7 @@ impl SiteState {
                 chip_c: scenario.container.initial_c,
                 uptime_s: 0.0,
                 is_asleep: false,
+                is_low: false,
                 is_fed: true,
             }
         });
@@ -117,8 +120,13 @@ impl SiteState {
         }
     }
 
-    /// Watts of what a meter measures: `site`, or machines by the beginning of their names.
+    /// Watts of what a meter measures: `site`, machines by the beginning of their names, or a fan
+    /// as `fan-1`.
     pub fn power_of(&self, scenario: &Scenario, measures: &str) -> f64 {
+        if let Some(fan) = fan_number(measures) {
+            let runs = self.relays.runs(scenario, fan);
+            return if runs { scenario.container.fan_w } else { 0.0 };
+        }
         let machines = self.machines.iter();
         match measures {
             "site" => {
@@ -186,6 +194,13 @@ impl SiteState {
                     }
                 }
             }
+            Change::LowPower(is_low) => {
+                let groups = scenario.machine_groups();
+                let mut machines = self.machines.iter_mut().zip(groups);
+                if let Some((machine, group)) = machines.nth(index) {
+                    machine.set_low(group, *is_low);
+                }
+            }
             _ => {
                 self.relays.change(index, change, self.elapsed_s);
                 self.feed(scenario);
@@ -235,6 +250,14 @@ impl SiteState {
 }
 
 impl Machine {
+    /// Its power mode; one that works begins anew in the other.
+    fn set_low(&mut self, group: &MachineGroup, is_low: bool) {
+        if self.is_low != is_low && self.mode == Mode::Hashing {
+            self.mode = Mode::Booting(group.boot_s);
+        }
+        self.is_low = is_low;
+    }
+
     fn switch(&mut self, group: &MachineGroup, action: SwitchAction) {
         self.mode = match (action, self.mode) {
             (SwitchAction::Off, _) => Mode::Off,
@@ -268,7 +291,8 @@ impl Machine {
             Mode::Standby | Mode::TooHot => (0.0, group.standby_w),
             Mode::Booting(_) => (0.0, BOOT_SHARE * rated_w),
             Mode::Hashing => {
-                let rate = self.own_hs * noise;
+                let share = if self.is_low { group.low_share } else { 1.0 };
+                let rate = self.own_hs * share * noise;
                 (rate, rate / 1e12 * self.own_j_th)
             }
         };

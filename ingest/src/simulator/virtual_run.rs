@@ -11,7 +11,7 @@ use super::endpoint::{Endpoint, endpoints, is_readable, malformed};
 use super::faults::{FaultKind, fault_at};
 use super::scenario::{Scenario, ScenarioError};
 use super::site::SiteState;
-use crate::source::{ConfiguredSource, Row};
+use crate::source::{ConfiguredSource, Row, Standing};
 
 /// A row for a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +98,8 @@ impl PolledEndpoint {
         let Some(now) = self.endpoint.snapshot(scenario, state, start_s, at_s) else {
             return Vec::new();
         };
-        let snapshot = match (fault, &self.last) {
-            (Some(FaultKind::Frozen), Some(last)) => last.clone(),
-            _ => now.with(fault),
-        };
-        let mut answers = self.endpoint.answers(&snapshot, &self.source.requests());
+        let snapshot = now.after(self.last.as_ref(), fault);
+        let mut answers = self.endpoint.answers(&snapshot, &self.source);
         if fault == Some(FaultKind::Malformed) {
             for answer in answers.iter_mut().flatten() {
                 *answer = malformed(answer).into();
@@ -112,7 +109,8 @@ impl PolledEndpoint {
         let Ok(readings) = self.source.read(&answers) else {
             return Vec::new();
         };
-        if readings.progress.is_some() && readings.progress == self.progress {
+        let is_repeated = readings.progress.is_some() && readings.progress == self.progress;
+        if is_repeated || readings.standing != Standing::New {
             return Vec::new();
         }
         let rows = readings.rows(&self.source.config, at_us);

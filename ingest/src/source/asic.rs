@@ -34,7 +34,7 @@ const RATES: &[(&str, f64)] = &[
     ("MHS av", 1e6),
 ];
 /// Commands that are asked for, as configured.
-const COMMANDS: &[&str] = &["summary", "stats", "power", "devs"];
+const COMMANDS: &[&str] = &["summary", "stats", "power", "devs", "config"];
 
 /// The kind.
 pub struct Asic;
@@ -52,8 +52,9 @@ impl Source for Asic {
     fn keys(&self) -> &'static [(&'static str, &'static str)] {
         &[(
             "commands",
-            "What is asked beside `summary`: `stats` (chips, fans), `power` (LuxOS), `devs`; \
-             `[\"stats\"]` when left out.",
+            "What is asked beside `summary`: `stats` (chips, fans), `power` (LuxOS), `devs` \
+             (boards: `failing_state` is 1 where one is not alive), `config` (LuxOS: `busy_state` \
+             is 1 while it tunes); `[\"stats\"]` when left out.",
         )]
     }
     fn device(&self, keys: Keys) -> Result<Box<dyn Device>, String> {
@@ -61,7 +62,7 @@ impl Source for Asic {
         for command in &device.commands {
             if !COMMANDS.contains(&command.as_str()) || command == "summary" {
                 return Err(format!(
-                    "commands has {command:?}; there are stats, power and devs"
+                    "commands has {command:?}; there are stats, power, devs and config"
                 ));
             }
         }
@@ -118,10 +119,15 @@ impl Device for AsicDevice {
                     chips_and_fans(&mut readings, &stats);
                 }
                 "power" => power = power.or_else(|| psu_power(&document)),
+                "config" => {
+                    let config = merged(&document, "CONFIG");
+                    let tunes = config.get("IsTuning").and_then(Value::as_bool);
+                    readings.sensor_if_any("", "busy_state", tunes.map(one_or_zero));
+                }
                 _ => devices(&mut readings, &document),
             }
         }
-        readings.hashrate(rate);
+        readings.hashrate("", rate);
         // A stock Antminer does not know its power, which is no fault of it.
         if power.is_some() {
             readings.power("", power, None);
@@ -236,6 +242,20 @@ fn devices(readings: &mut Readings, document: &Value) {
         let chip = json::first_number(device, &keys).filter(|celsius| *celsius != 0.0);
         readings.sensor_if_any(&format!("board-{}", index + 1), "temperature_c", chip);
     }
+    let status = |device: &Value| {
+        device
+            .get("Status")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let mut said = list.into_iter().flatten().filter_map(status).peekable();
+    let is_known = said.peek().is_some();
+    let fails = said.any(|status| !status.eq_ignore_ascii_case("alive"));
+    readings.sensor_if_any("", "failing_state", is_known.then(|| one_or_zero(fails)));
+}
+
+fn one_or_zero(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
 }
 
 #[cfg(test)]
@@ -276,6 +296,7 @@ mod tests {
                 sensor("fan-1", "fan_rpm", 5400.0),
                 sensor("fan-2", "fan_rpm", 0.0),
                 Reading::Hashrate {
+                    part: String::new(),
                     hashrate_hs: 110_123.45e9
                 },
             ]
@@ -297,7 +318,10 @@ mod tests {
             readings.values,
             [
                 sensor("inlet", "temperature_c", 24.5),
-                Reading::Hashrate { hashrate_hs: 1e14 },
+                Reading::Hashrate {
+                    part: String::new(),
+                    hashrate_hs: 1e14,
+                },
                 Reading::Power {
                     part: String::new(),
                     power_w: 3300.0,
@@ -306,6 +330,35 @@ mod tests {
             ]
         );
         assert_eq!(readings.missing, 1, "its stats did not come");
+    }
+
+    #[test]
+    fn a_machine_that_tunes_is_busy_and_one_with_a_dead_board_fails() {
+        let keys = serde_json::json!({"commands": ["devs", "config"]});
+        let device = Asic.device(keys.as_object().unwrap().clone()).unwrap();
+        let states = |devs: &str, config: &str| {
+            let summary = r#"{"SUMMARY":[{"Elapsed":5,"GHS 5s":1.0}]}"#;
+            let answers = [summary, devs, config].map(|text| Some(Bytes::from(text.to_owned())));
+            let readings = device.read(&answers).unwrap();
+            let state = |quantity: &str| {
+                readings.values.iter().find_map(|one| match one {
+                    Reading::Sensor {
+                        quantity: own,
+                        value,
+                        ..
+                    } if own == quantity => Some(*value),
+                    _ => None,
+                })
+            };
+            (state("failing_state"), state("busy_state"))
+        };
+        let alive = r#"{"DEVS":[{"ASC":0,"Status":"Alive"},{"ASC":1,"Status":"Alive"}]}"#;
+        let dead = r#"{"DEVS":[{"ASC":0,"Status":"Alive"},{"ASC":1,"Status":"Dead"}]}"#;
+        let tunes = |is_so: bool| format!("{{\"CONFIG\":[{{\"IsTuning\":{is_so}}}]}}");
+        assert_eq!(states(alive, &tunes(true)), (Some(0.0), Some(1.0)));
+        assert_eq!(states(dead, &tunes(false)), (Some(1.0), Some(0.0)));
+        let silent = (r#"{"DEVS":[{"ASC":0}]}"#, r#"{"CONFIG":[{}]}"#);
+        assert_eq!(states(silent.0, silent.1), (None, None));
     }
 
     #[test]

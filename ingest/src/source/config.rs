@@ -85,6 +85,9 @@ pub struct SourceConfig {
     /// Limits of its own by quantity, the least and the most.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, [f64; 2]>,
+    /// Joules a terahash as the maker rates the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rated_jth: Option<f64>,
     /// The `pool` of its rows of hashrate; the site when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
@@ -137,6 +140,19 @@ pub enum Target {
     Http(Url),
     /// `host:port`.
     Host(String),
+    /// A broker of MQTT.
+    Broker(Broker),
+}
+
+/// Where a broker of MQTT is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// A name or an address, one of IPv6 in brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Whether it is spoken to over TLS.
+    pub is_tls: bool,
 }
 
 impl SourceConfig {
@@ -158,6 +174,7 @@ impl SourceConfig {
             ("interval_s", self.interval_s, 0.1, 86_400.0),
             ("timeout_s", self.timeout_s, 0.01, 300.0),
             ("stale_after_s", self.stale_after_s(), 0.1, 1e9),
+            ("rated_jth", self.rated_jth.unwrap_or(1.0), 1e-6, 1e15),
         ] {
             if !(least..=most).contains(&value) {
                 return Err(format!("{key} is {value}; it must be {least} to {most}"));
@@ -177,7 +194,7 @@ impl SourceConfig {
             }
         }
         let source = self.source()?;
-        self.target(source)?;
+        source.check_target(&self.target(source)?)?;
         source.device(self.keys.clone()).map(|_| ())
     }
 
@@ -217,6 +234,7 @@ impl SourceConfig {
                 }
                 Ok(Target::Http(url))
             }
+            AddressForm::Mqtt => broker(address).map(Target::Broker),
             AddressForm::Host(port) => {
                 let with_port = match address.rsplit_once(':') {
                     Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
@@ -245,4 +263,26 @@ impl SourceConfig {
         self.stale_after_s
             .unwrap_or(5.0 * self.interval_s + self.timeout_s)
     }
+}
+
+/// The broker at an address. The error says how one is written.
+fn broker(address: &str) -> Result<Broker, String> {
+    let hint = || format!("address is {address:?}; write mqtt://host or mqtts://host:port");
+    let url = Url::parse(address).map_err(|_| hint())?;
+    let is_tls = match url.scheme() {
+        "mqtt" => false,
+        "mqtts" => true,
+        _ => return Err(hint()),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        let text = "address carries a login; use user and secret_file or secret_env instead";
+        return Err(text.to_owned());
+    }
+    let is_plain = matches!(url.path(), "" | "/") && url.query().is_none();
+    let host = url.host_str().filter(|host| !host.is_empty() && is_plain);
+    Ok(Broker {
+        host: host.ok_or_else(hint)?.to_owned(),
+        port: url.port().unwrap_or(if is_tls { 8_883 } else { 1_883 }),
+        is_tls,
+    })
 }

@@ -53,9 +53,20 @@ impl ConfiguredSource {
         }
     }
 
+    /// Whether its password is sent after it said how, as [`super::Source::is_login_by_challenge`].
+    pub(super) fn is_login_by_challenge(&self) -> bool {
+        let kind = self.config.source();
+        kind.is_ok_and(|kind| kind.is_login_by_challenge())
+    }
+
     /// What it is asked in one poll.
     pub fn requests(&self) -> Vec<Request> {
         self.device.requests()
+    }
+
+    /// What it is asked after these answers.
+    pub fn next_request(&self, answers: &[Option<Bytes>]) -> Option<Request> {
+        self.device.next_request(answers)
     }
 
     /// What the answers mean, within the limits of the device. Pure.

@@ -41,8 +41,11 @@ impl Credentials {
     /// Reads them. The error names the key and says what to do.
     pub fn load(config: &SourceConfig) -> Result<Self, String> {
         let secret = read_secret(config.secret_env.as_deref(), config.secret_file.as_deref())?;
-        let scheme = config.token_scheme.as_deref();
-        Self::new(config.user.as_deref(), secret, scheme)
+        let scheme = match config.token_scheme.as_deref() {
+            Some(scheme) => scheme,
+            None => config.source()?.token_scheme(),
+        };
+        Self::new(config.user.as_deref(), secret, Some(scheme))
     }
 
     /// From a user and a password, or from a token and the word before it (`Bearer` when left out).

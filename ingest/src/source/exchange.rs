@@ -1,10 +1,12 @@
-//! Asks a device over HTTP, TCP or Modbus: bounded in bytes here, and in time by the caller.
+//! Asks a device over HTTP, TCP, Modbus or SNMP: bounded in bytes here, and in time by the caller.
 //!
 //! Polling goes through [`Exchange::ask`]. What writes to devices, as the site controller does,
-//! uses the single requests: [`Exchange::http`], [`Exchange::send`], [`Exchange::plain_get`] and
-//! [`Exchange::modbus`].
+//! uses the single requests: [`Exchange::http`], [`Exchange::send`], [`Exchange::plain_get`],
+//! [`Exchange::modbus`] and [`SnmpLink::ask`].
 
+use std::collections::{HashMap, VecDeque};
 use std::error::Error as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use reqwest::Method;
@@ -22,7 +24,19 @@ use tokio_modbus::client::{Client, tcp};
 use super::config::Target;
 use super::configured::ConfiguredSource;
 use super::credentials::Credentials;
-use super::{Query, Request};
+use super::snmp_message::{self, Version};
+use super::{Query, Request, SnmpObjects};
+
+mod login;
+mod mqtt;
+mod snmp;
+
+pub use snmp::SnmpLink;
+
+use mqtt::{SessionPlan, SessionSlot};
+
+/// The longest pause that a service may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +50,9 @@ pub enum Failure {
     /// HTTP, but no success.
     #[error("the device answers HTTP {0}")]
     Status(u16),
+    /// HTTP 429 or 503, and it wants to be left alone for this long.
+    #[error("the device answers HTTP {0} and wants a pause of {1:?}")]
+    Busy(u16, Duration),
     /// The device says that it cannot.
     #[error("{0}")]
     Refused(String),
@@ -53,7 +70,7 @@ impl Failure {
         match self {
             Self::Timeout(_) => "timeout",
             Self::Unreachable(_) => "unreachable",
-            Self::Status(_) | Self::Refused(_) => "refused",
+            Self::Status(_) | Self::Busy(..) | Self::Refused(_) => "refused",
             Self::TooLong(_) => "too_long",
             Self::Malformed(_) => "malformed",
         }
@@ -64,10 +81,20 @@ fn unreachable(error: &std::io::Error) -> Failure {
     Failure::Unreachable(error.to_string())
 }
 
+/// The sessions of sources that subscribe, by site and name.
+type Sessions = HashMap<(String, String), Arc<SessionSlot>>;
+
 /// Asks devices; clones share what they connect with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Exchange {
     http: reqwest::Client,
+    sessions: Arc<Mutex<Sessions>>,
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Exchange")
+    }
 }
 
 impl Exchange {
@@ -82,18 +109,25 @@ impl Exchange {
             .http1_only()
             .build()
             .map_err(|error| format!("no HTTP client can be made: {error}"))?;
-        Ok(Self { http })
+        Ok(Self {
+            http,
+            sessions: Arc::default(),
+        })
     }
 
     /// The answers to the requests of one poll.
     pub async fn ask(&self, source: &ConfiguredSource) -> Result<Vec<Option<Bytes>>, Failure> {
         let mut answers = Vec::new();
-        for request in source.device.requests() {
+        let mut requests = VecDeque::from(source.device.requests());
+        while let Some(request) = requests.pop_front() {
             let Request { query, optional } = request;
             match Box::pin(self.answer(source, query)).await {
                 Ok(answer) => answers.push(Some(answer)),
                 Err(_) if optional => answers.push(None),
                 Err(failure) => return Err(failure),
+            }
+            if requests.is_empty() {
+                requests.extend(source.next_request(&answers));
             }
         }
         Ok(answers)
@@ -117,10 +151,29 @@ impl Exchange {
                     count,
                 },
             ) => registers(host, unit, input, address, count).await,
+            (Target::Host(host), Query::Snmp(version, objects)) => {
+                snmp_objects(host, version, &objects, source).await
+            }
+            (Target::Broker(broker), Query::Messages(subscription)) => {
+                let plan = SessionPlan {
+                    broker,
+                    credentials: &source.credentials,
+                    subscription: &subscription,
+                    most,
+                };
+                self.session(source).messages(&plan).await
+            }
             _ => Err(Failure::Refused(
                 "its kind and its address do not fit together".to_owned(),
             )),
         }
+    }
+
+    /// The session of a source, which lasts from poll to poll.
+    fn session(&self, source: &ConfiguredSource) -> Arc<SessionSlot> {
+        let key = (source.config.site.clone(), source.config.name.clone());
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.entry(key).or_default().clone()
     }
 
     async fn get(
@@ -129,15 +182,22 @@ impl Exchange {
         base: &url::Url,
         path: &str,
     ) -> Result<Bytes, Failure> {
-        let answer = self.http(HttpRequest {
+        let request = HttpRequest {
             credentials: &source.credentials,
             most: source.config.max_body_bytes,
             ..HttpRequest::get(format!("{}{path}", base.as_str().trim_end_matches('/')))
-        });
-        let answer = answer.await?;
-        match (200..300).contains(&answer.status) {
-            true => Ok(answer.body),
-            false => Err(Failure::Status(answer.status)),
+        };
+        let answer = match source.is_login_by_challenge() {
+            true => self.http_by_challenge(request).await?,
+            false => self.http(request).await?,
+        };
+        match answer.status {
+            200..300 => Ok(answer.body),
+            429 | 503 => match retry_after(&answer.headers) {
+                Some(pause) => Err(Failure::Busy(answer.status, pause)),
+                None => Err(Failure::Status(answer.status)),
+            },
+            status => Err(Failure::Status(status)),
         }
     }
 
@@ -208,7 +268,7 @@ impl Exchange {
 }
 
 /// One HTTP request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HttpRequest<'a> {
     /// GET, POST and so on.
     pub method: Method,
@@ -247,6 +307,13 @@ pub struct HttpAnswer {
     pub headers: HeaderMap,
     /// Its body, bounded.
     pub body: Bytes,
+}
+
+/// Seconds in the header `Retry-After`, at most an hour; its other form, a date, is not read.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get("retry-after")?.to_str().ok()?.trim();
+    let seconds = seconds.parse::<u64>().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
 }
 
 /// The innermost reason; the outer ones repeat the address.
@@ -301,6 +368,37 @@ async fn send(host: &str, bytes: &[u8], most: usize, end: Option<u8>) -> Result<
             "the device closed the connection without an answer".to_owned(),
         )),
         false => Ok(answer.freeze()),
+    }
+}
+
+/// Reads objects.
+async fn snmp_objects(
+    host: &str,
+    version: Version,
+    objects: &SnmpObjects,
+    source: &ConfiguredSource,
+) -> Result<Bytes, Failure> {
+    let community = match &source.credentials {
+        Credentials::None => "public",
+        Credentials::Token { token, .. } => token,
+        Credentials::Basic { .. } => {
+            let text = "the community is the secret; remove user";
+            return Err(Failure::Refused(text.to_owned()));
+        }
+    };
+    let link = SnmpLink {
+        host,
+        version,
+        community,
+    };
+    let found = match objects {
+        SnmpObjects::Single(oids) => link.get(oids).await?,
+        SnmpObjects::Below(prefix, most) => link.walk(prefix, *most).await?,
+    };
+    let bytes = snmp_message::bindings_bytes(&found);
+    match bytes.len() <= source.config.max_body_bytes {
+        true => Ok(bytes.into()),
+        false => Err(Failure::TooLong(source.config.max_body_bytes)),
     }
 }
 

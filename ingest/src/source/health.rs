@@ -5,7 +5,8 @@
 //! * `late`: it is; a poll was missed.
 //! * `stale`: there was nothing new for longer than the device's `stale_after_s`, although the
 //!   device may answer: one that repeats itself is stale, not fresh.
-//! * `failed`: three polls in a row failed, or answers cannot be read.
+//! * `failed`: three polls in a row failed, or answers cannot be read, or a broker says that the
+//!   device is gone.
 //!
 //! A device that was never asked is late until its first reading.
 
@@ -64,6 +65,10 @@ pub enum Observation {
     },
     /// The device answers what it answered before.
     Repeated,
+    /// Nothing came, and nothing failed: no failure before this is over by it.
+    Silent(String),
+    /// The device is gone, as somebody says who must know: it is failed at once.
+    Offline(String),
     /// No answer, or none that can be read.
     Failed(String),
 }
@@ -91,6 +96,7 @@ pub struct Health {
     last_new_us: Option<i64>,
     failures_in_a_row: u32,
     is_repeating: bool,
+    is_offline: bool,
     reason: Option<String>,
     polls: i64,
     failures: i64,
@@ -117,6 +123,7 @@ impl Health {
             last_new_us: None,
             failures_in_a_row: 0,
             is_repeating: false,
+            is_offline: false,
             reason: None,
             polls: 0,
             failures: 0,
@@ -141,6 +148,7 @@ impl Health {
     /// Takes in what a poll came to.
     pub fn observe(&mut self, observation: Observation, now_us: i64) {
         self.polls += 1;
+        self.is_offline = matches!(observation, Observation::Offline(_));
         match observation {
             Observation::New {
                 stored,
@@ -166,6 +174,15 @@ impl Health {
                 self.is_repeating = true;
                 self.repeated += 1;
             }
+            Observation::Silent(reason) => {
+                self.is_repeating = false;
+                self.reason = Some(reason);
+            }
+            Observation::Offline(reason) => {
+                self.failures_in_a_row = 0;
+                self.failures += 1;
+                self.reason = Some(reason);
+            }
             Observation::Failed(reason) => {
                 self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
                 self.failures += 1;
@@ -176,7 +193,7 @@ impl Health {
 
     fn state_at(&self, now_us: i64) -> State {
         let age = now_us - self.last_new_us.unwrap_or(self.started_us);
-        if self.failures_in_a_row >= FAILURES {
+        if self.failures_in_a_row >= FAILURES || self.is_offline {
             State::Failed
         } else if age > self.limits.stale_us {
             State::Stale
@@ -242,7 +259,7 @@ impl Health {
     fn reason_in_words(&self) -> Option<String> {
         let repeating = "it answers, but its clock or counter stands still";
         let mut reason = match (self.failures_in_a_row, self.is_repeating) {
-            (0, true) => repeating.to_owned(),
+            (0, true) if !self.is_offline => repeating.to_owned(),
             _ => self.reason.clone()?,
         };
         reason.retain(|c| !c.is_control());
@@ -332,6 +349,61 @@ mod tests {
             }
             assert_eq!(states, ["late", "stale"], "{observation:?}");
         }
+    }
+
+    #[test]
+    fn a_device_that_is_said_to_be_gone_is_failed_at_once_until_it_is_back() {
+        let (mut health, config) = (health(), config());
+        health.observe(new(1), S);
+        health.row(&config, S);
+        health.observe(Observation::Offline("gone".to_owned()), 2 * S);
+        let row = health.row(&config, 2 * S).unwrap();
+        assert_eq!(
+            (row.state.as_str(), row.reason.as_deref()),
+            ("failed", Some("gone"))
+        );
+        assert_eq!(
+            health.failures_in_a_row(),
+            0,
+            "it is looked at as often as ever"
+        );
+        health.observe(Observation::Silent("nothing yet".to_owned()), 3 * S);
+        assert_eq!(health.row(&config, 3 * S).unwrap().state, "fresh");
+    }
+
+    #[test]
+    fn silence_ends_no_failure_and_becomes_stale() {
+        let (mut health, config) = (health(), config());
+        health.observe(new(1), S);
+        health.row(&config, S);
+        let mut states = Vec::new();
+        for n in 2..=60 {
+            health.observe(Observation::Silent("nothing".to_owned()), n * S);
+            states.extend(
+                health
+                    .row(&config, n * S)
+                    .map(|row| (row.state, row.reason)),
+            );
+        }
+        let nothing = Some("nothing".to_owned());
+        assert_eq!(
+            states,
+            [
+                ("late".to_owned(), nothing.clone()),
+                ("stale".to_owned(), nothing)
+            ]
+        );
+        for n in 61..=66 {
+            let is_failure = n % 2 == 0;
+            health.observe(
+                match is_failure {
+                    true => Observation::Failed("broken".to_owned()),
+                    false => Observation::Silent("nothing".to_owned()),
+                },
+                n * S,
+            );
+        }
+        assert_eq!(health.row(&config, 67 * S).unwrap().state, "failed");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::readings::{Measured, scaled};
+use super::readings::{Measured, check_quantity, converted};
 use super::{AddressForm, Device, Keys, Readings, Request, Source, json, parse_keys};
 
 /// Values that one answer may be read for.
@@ -60,14 +60,7 @@ impl Source for HttpJson {
             }
         }
         for value in &device.values {
-            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            if value.quantity.is_empty() || !value.quantity.chars().all(plain) {
-                let quantity = &value.quantity;
-                return Err(format!(
-                    "the quantity {quantity:?} must be lower case with its unit last, as \
-                     temperature_c"
-                ));
-            }
+            check_quantity(&value.quantity)?;
         }
         Ok(Box::new(device))
     }
@@ -108,14 +101,13 @@ struct JsonValue {
 impl JsonValue {
     fn value(&self, document: &Value) -> Option<f64> {
         let raw = document.pointer(&self.pointer).and_then(json::number)?;
-        if self.missing.contains(&raw) {
-            return None;
-        }
-        let value = match self.fahrenheit {
-            true => json::celsius(raw),
-            false => raw,
-        };
-        Some(scaled(value, self.factor, self.offset))
+        converted(
+            raw,
+            &self.missing,
+            self.fahrenheit,
+            self.factor,
+            self.offset,
+        )
     }
 }
 

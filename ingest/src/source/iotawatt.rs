@@ -35,10 +35,14 @@ impl Source for IotaWatt {
         "iotawatt"
     }
     fn doc(&self) -> &'static str {
-        "IoTaWatt: power of circuits, voltage and frequency."
+        "IoTaWatt: power of circuits, voltage and frequency; with a password its user is `user` or \
+         `admin`."
     }
     fn address(&self) -> AddressForm {
         AddressForm::Http
+    }
+    fn is_login_by_challenge(&self) -> bool {
+        true
     }
     fn keys(&self) -> &'static [(&'static str, &'static str)] {
         &[

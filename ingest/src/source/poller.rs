@@ -18,7 +18,7 @@ use super::config::{SourceConfig, SourceError, SourcesConfig};
 use super::configured::ConfiguredSource;
 use super::exchange::{Exchange, Failure};
 use super::health::{Health, Observation, State};
-use super::readings::Readings;
+use super::readings::{Readings, Standing};
 use super::schedule::phase_of;
 use super::sink::ReadingSink;
 
@@ -75,6 +75,7 @@ impl<S: ReadingSink> Poller<S> {
                 exchange: self.exchange.clone(),
                 connections: self.connections.clone(),
                 progress: None,
+                pause: Duration::ZERO,
                 is_counted: false,
             };
             let stop = stop.clone();
@@ -102,6 +103,8 @@ struct PolledDevice<S> {
     health: Health,
     /// The device's clock or counter in the last answer.
     progress: Option<String>,
+    /// For how long it wants to be left alone.
+    pause: Duration,
     /// Whether its state is in the gauge of states.
     is_counted: bool,
 }
@@ -119,7 +122,9 @@ impl<S: ReadingSink> PolledDevice<S> {
             self.write_health().await;
             let failures = self.health.failures_in_a_row();
             let schedule = self.source.schedule;
-            due = schedule.next(due, start.elapsed(), failures, rand::random());
+            let now = start.elapsed();
+            due = schedule.next(due, now, failures, rand::random());
+            due = due.max(now + std::mem::take(&mut self.pause));
         }
     }
 
@@ -158,7 +163,12 @@ impl<S: ReadingSink> PolledDevice<S> {
             .increment(1);
         match read {
             Ok(readings) => self.store(readings, at_us).await,
-            Err(failure) => Observation::Failed(failure.to_string()),
+            Err(failure) => {
+                if let Failure::Busy(_, pause) = failure {
+                    self.pause = pause;
+                }
+                Observation::Failed(failure.to_string())
+            }
         }
     }
 
@@ -171,12 +181,18 @@ impl<S: ReadingSink> PolledDevice<S> {
 
     /// Stores what is new.
     async fn store(&mut self, readings: Readings, at_us: i64) -> Observation {
+        match &readings.standing {
+            Standing::New => {}
+            Standing::Unchanged(reason) => return Observation::Silent(reason.clone()),
+            Standing::Offline(reason) => return Observation::Offline(reason.clone()),
+        }
         let is_repeated = readings.progress.is_some() && readings.progress == self.progress;
         if is_repeated {
             self.count("repeated", 1);
             return Observation::Repeated;
         }
         let config = &self.source.config;
+        let at_us = readings.at_us.unwrap_or(at_us);
         let unconfirmed = self.sink.take_readings(config, &readings, at_us).await;
         let stored = (readings.values.len() as u64).saturating_sub(unconfirmed.len() as u64);
         self.count("stored", stored);

@@ -9,12 +9,14 @@ use headframe_schemas::stream::hashrate::{Hashrate, Hashrates};
 use headframe_schemas::stream::sensors::{self, Sensors};
 
 use super::config::SourceConfig;
-use super::limits;
+use super::{json, limits};
 
 /// Rejected readings that are named; the others are only counted.
 const NAMED: usize = 3;
+/// A terahash is so many hashes.
+const HASHES_PER_TERAHASH: f64 = 1e12;
 /// Readings that one answer may have; the rest is cut off and counted as missing.
-const MOST_READINGS: usize = 1_000;
+const MOST_READINGS: usize = 10_000;
 /// Characters of a part's name.
 const PART_CHARS: usize = 64;
 /// Bytes of the name of a row, as the columns take them.
@@ -44,6 +46,8 @@ pub enum Reading {
     },
     /// A row of `hashrate`.
     Hashrate {
+        /// Which of the machines that the device speaks for.
+        part: String,
         /// Hashes per second.
         hashrate_hs: f64,
     },
@@ -60,9 +64,50 @@ pub struct Measured<'a> {
     pub value: Option<f64>,
 }
 
+/// What an answer says beside its values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// The values are new, as far as the progress does not say otherwise.
+    #[default]
+    New,
+    /// There is nothing new, and why that is known.
+    Unchanged(String),
+    /// Somebody who must know says that the device is gone.
+    Offline(String),
+}
+
+/// Refuses what cannot be the name of a quantity in a row.
+pub fn check_quantity(quantity: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    match !quantity.is_empty() && quantity.chars().all(plain) {
+        true => Ok(()),
+        false => Err(format!(
+            "the quantity {quantity:?} must be lower case with its unit last, as temperature_c"
+        )),
+    }
+}
+
 /// `value × factor + offset`.
 pub fn scaled(value: f64, factor: Option<f64>, offset: f64) -> f64 {
     factor.map_or(value, |factor| value * factor) + offset
+}
+
+/// A raw value in the unit of its quantity; none where it stands for nothing.
+pub fn converted(
+    raw: f64,
+    missing: &[f64],
+    is_fahrenheit: bool,
+    factor: Option<f64>,
+    offset: f64,
+) -> Option<f64> {
+    if missing.contains(&raw) {
+        return None;
+    }
+    let value = match is_fahrenheit {
+        true => json::celsius(raw),
+        false => raw,
+    };
+    Some(scaled(value, factor, offset))
 }
 
 /// What one poll found.
@@ -80,6 +125,10 @@ pub struct Readings {
     pub progress: Option<String>,
     /// The device's clock, in seconds since 1970, where it has one that can be compared.
     pub clock_s: Option<f64>,
+    /// Whether they are readings at all.
+    pub standing: Standing,
+    /// When they came, in microseconds since 1970, where that was before they were asked for.
+    pub at_us: Option<i64>,
 }
 
 impl Readings {
@@ -121,9 +170,12 @@ impl Readings {
     }
 
     /// Adds the hashrate of a machine.
-    pub fn hashrate(&mut self, hashrate_hs: Option<f64>) {
+    pub fn hashrate(&mut self, part: &str, hashrate_hs: Option<f64>) {
         match hashrate_hs.filter(|value| value.is_finite()) {
-            Some(hashrate_hs) => self.push(Reading::Hashrate { hashrate_hs }),
+            Some(hashrate_hs) => self.push(Reading::Hashrate {
+                part: clean(part),
+                hashrate_hs,
+            }),
             None => self.missing += 1,
         }
     }
@@ -148,7 +200,7 @@ impl Readings {
                 }
                 // It stands in the row of its power.
                 "energy_total_wh" if find("power_w").is_some() => {}
-                "hashrate_hs" => self.hashrate(one.value),
+                "hashrate_hs" => self.hashrate(one.part, one.value),
                 quantity => self.sensor(one.part, quantity, one.value),
             }
         }
@@ -161,9 +213,12 @@ impl Readings {
         }
     }
 
-    /// Whether there is nothing in them at all.
+    /// Whether there is nothing in them at all, and nothing says why.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.missing == 0 && self.rejected == 0
+        self.standing == Standing::New
+            && self.values.is_empty()
+            && self.missing == 0
+            && self.rejected == 0
     }
 
     /// The same without what is out of its limits; `own` are the limits of the device, by quantity.
@@ -199,9 +254,9 @@ impl Readings {
                         });
                     }
                 }
-                Reading::Hashrate { hashrate_hs } => {
-                    if self.accepts(own, "", "hashrate_hs", hashrate_hs) {
-                        kept.push(Reading::Hashrate { hashrate_hs });
+                Reading::Hashrate { part, hashrate_hs } => {
+                    if self.accepts(own, &part, "hashrate_hs", hashrate_hs) {
+                        kept.push(Reading::Hashrate { part, hashrate_hs });
                     }
                 }
             }
@@ -233,11 +288,42 @@ impl Readings {
         false
     }
 
-    /// The rows of these readings of a device, taken at this time in microseconds since 1970.
+    /// The rows of these readings of a device, taken at this time in microseconds since 1970; and
+    /// of what follows from two of them, its efficiency.
     pub fn rows(&self, config: &SourceConfig, at_us: i64) -> Vec<Row> {
-        let rows = self.values.iter();
+        let derived = self.efficiencies(config.rated_jth);
+        let rows = self.values.iter().chain(&derived);
         rows.filter_map(|reading| reading.row(config, at_us))
             .collect()
+    }
+
+    /// Joules a terahash of each part that hashes and says its power, and over the maker's rating.
+    fn efficiencies(&self, rated_jth: Option<f64>) -> Vec<Reading> {
+        let power = |wanted: &str| {
+            self.values.iter().find_map(|reading| match reading {
+                Reading::Power { part, power_w, .. } if part == wanted => Some(*power_w),
+                _ => None,
+            })
+        };
+        let mut found = Vec::new();
+        for reading in &self.values {
+            let Reading::Hashrate { part, hashrate_hs } = reading else {
+                continue;
+            };
+            let power_w = power(part).filter(|power_w| *power_w > 0.0);
+            let Some(power_w) = power_w.filter(|_| *hashrate_hs > 0.0) else {
+                continue;
+            };
+            let sensor = |quantity: &str, value: f64| Reading::Sensor {
+                part: part.clone(),
+                quantity: quantity.to_owned(),
+                value,
+            };
+            let jth = power_w * HASHES_PER_TERAHASH / hashrate_hs;
+            found.push(sensor("efficiency_jth", jth));
+            found.extend(rated_jth.map(|rated| sensor("efficiency_rated_ratio", jth / rated)));
+        }
+        found
     }
 }
 
@@ -290,13 +376,13 @@ impl Reading {
                 };
                 (&Sensors, site, serde_json::to_vec(&row))
             }
-            Self::Hashrate { hashrate_hs } => {
+            Self::Hashrate { part, hashrate_hs } => {
                 let pool = config.pool.clone().unwrap_or_else(|| site.clone());
                 let row = Hashrate {
                     event_time: at_us,
                     pool: pool.clone(),
                     miner: config.miner.clone().unwrap_or_else(|| site.clone()),
-                    worker: name(""),
+                    worker: name(part),
                     hashrate_hs: *hashrate_hs,
                     source: "miner".to_owned(),
                 };

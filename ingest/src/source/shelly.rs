@@ -23,6 +23,9 @@ impl Source for Shelly {
     fn address(&self) -> AddressForm {
         AddressForm::Http
     }
+    fn is_login_by_challenge(&self) -> bool {
+        true
+    }
     fn keys(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("generation", "1 or 2; 2 when left out."),
@@ -82,7 +85,8 @@ impl Device for ShellyDevice {
     }
 }
 
-fn part(index: usize, count: usize, id: u64) -> String {
+/// The part of a switch of several.
+pub fn part(index: usize, count: usize, id: u64) -> String {
     match (index, count) {
         (0, 1) => String::new(),
         _ => format!("switch-{id}"),
@@ -126,22 +130,40 @@ impl ShellyDevice {
         let mut readings = Readings::default();
         for (index, id) in self.switches.iter().enumerate() {
             let document = json::document(answers.get(index))?;
-            if document.get("id").is_none() && document.get("apower").is_none() {
-                return Err(format!("the answer is not the status of switch {id}"));
-            }
             let part = part(index, self.switches.len(), u64::from(*id));
-            let energy = document.get("aenergy");
-            let total = energy.and_then(|energy| json::number_at(energy, "total"));
-            readings.power(&part, json::number_at(&document, "apower"), total);
-            for (key, quantity) in [("voltage", "voltage_v"), ("current", "current_a")] {
-                if document.get(key).is_some() {
-                    readings.sensor(&part, quantity, json::number_at(&document, key));
-                }
-            }
-            if let Some(temperature) = document.get("temperature") {
-                readings.sensor(&part, "temperature_c", json::number_at(temperature, "tC"));
-            }
+            switch_status(&mut readings, &part, *id, &document)?;
         }
         Ok(readings)
     }
+}
+
+/// The status of one switch of the second generation, as it also comes over MQTT.
+pub fn switch_status(
+    readings: &mut Readings,
+    part: &str,
+    id: u8,
+    document: &Value,
+) -> Result<(), String> {
+    if document.get("id").is_none() && document.get("apower").is_none() {
+        return Err(format!("the answer is not the status of switch {id}"));
+    }
+    let energy = document.get("aenergy");
+    let total = energy.and_then(|energy| json::number_at(energy, "total"));
+    readings.power(part, json::number_at(document, "apower"), total);
+    for (key, quantity) in [("voltage", "voltage_v"), ("current", "current_a")] {
+        if document.get(key).is_some() {
+            readings.sensor(part, quantity, json::number_at(document, key));
+        }
+    }
+    if let Some(temperature) = document.get("temperature") {
+        readings.sensor(part, "temperature_c", json::number_at(temperature, "tC"));
+    }
+    Ok(())
+}
+
+/// Whether the switch is on, where the status says so.
+pub fn relay_state(readings: &mut Readings, part: &str, document: &Value) {
+    let is_on = document.get("output").and_then(Value::as_bool);
+    let state = is_on.map(|is_on| f64::from(u8::from(is_on)));
+    readings.sensor_if_any(part, "relay_state", state);
 }

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{AddressForm, Device, Keys, Readings, Request, Source, json, parse_keys};
 
@@ -56,16 +56,39 @@ impl Device for TasmotaDevice {
         let status = status
             .and_then(Value::as_object)
             .ok_or("the answer has no section `StatusSNS`")?;
-        let is_fahrenheit = status.get("TempUnit").and_then(Value::as_str) == Some("F");
         let mut readings = Readings::default();
-        for (name, section) in status {
-            match name.as_str() {
-                "ENERGY" => energy(&mut readings, section),
-                _ => climate(&mut readings, name, section, is_fahrenheit),
-            }
-        }
+        sections(&mut readings, status);
         readings.progress = json::progress(status.get("Time"));
         Ok(readings)
+    }
+}
+
+/// What the sensors say, as it also comes over MQTT.
+pub fn sections(readings: &mut Readings, status: &Map<String, Value>) {
+    let is_fahrenheit = status.get("TempUnit").and_then(Value::as_str) == Some("F");
+    for (name, section) in status {
+        match name.as_str() {
+            "ENERGY" => energy(readings, section),
+            _ => climate(readings, name, section, is_fahrenheit),
+        }
+    }
+}
+
+/// The states of relays in a telemetry of MQTT: `POWER` of one, or `POWER1` and so on.
+pub fn relays(readings: &mut Readings, state: &Value) {
+    let state_of = |key: &str| match state.get(key).and_then(Value::as_str) {
+        Some("ON") => Some(Some(1.0)),
+        Some("OFF") => Some(Some(0.0)),
+        Some(_) => Some(None),
+        None => None,
+    };
+    if let Some(value) = state_of("POWER") {
+        readings.sensor("", "relay_state", value);
+    }
+    for channel in 1..=32 {
+        if let Some(value) = state_of(&format!("POWER{channel}")) {
+            readings.sensor(&format!("channel-{channel}"), "relay_state", value);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod corpus;
 mod decode;
 mod exclusive;
 mod fixture;

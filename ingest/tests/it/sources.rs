@@ -9,12 +9,19 @@ use headframe_ingest::source::{Poller, SourceConfig, SourcesConfig};
 use headframe_ingest::{Nats, ReadFrom, Reader, StreamSettings, provision_stream};
 use headframe_schemas::stream;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{Bed, PATIENCE, publisher};
 
 mod bodies;
+mod collected;
+mod foreman;
+mod login;
+mod mosquitto;
 mod round_trip;
+mod snmpd;
 
 /// The simulated kinds that stand in `[[devices]]`.
 pub const DEVICES: &[&str] = &[
@@ -28,13 +35,27 @@ pub const DEVICES: &[&str] = &[
     "controlbyweb",
     "modbus",
     "http_json",
+    "coopmine",
+    "apc_pdu",
+    "raritan_pdu",
+    "roomalert_snmp",
+    "mqtt_tasmota",
+    "mqtt_json",
+    "foreman",
 ];
 /// Those that are machines.
 const MACHINES: [&str; 3] = ["antminer", "whatsminer", "luxos"];
 /// Kinds whose answers have nothing that moves on by itself.
-const TIMELESS: [&str; 3] = ["roomalert_flat", "shelly2", "modbus"];
+const TIMELESS: [&str; 4] = ["roomalert_flat", "shelly2", "modbus", "coopmine"];
 /// Kinds that say the time.
-const CLOCKS: [&str; 5] = ["shelly1", "controlbyweb", "antminer", "whatsminer", "luxos"];
+const CLOCKS: [&str; 6] = [
+    "shelly1",
+    "controlbyweb",
+    "antminer",
+    "whatsminer",
+    "luxos",
+    "mqtt_json",
+];
 
 /// A site with this many devices and machines of every kind, named `kind-number`.
 pub fn scenario(each: usize) -> Scenario {
@@ -114,6 +135,7 @@ async fn wait_for_states(
     health: &mut Rows,
     states: &mut BTreeMap<String, Value>,
     wanted: &BTreeMap<String, &[&str]>,
+    mut meanwhile: impl FnMut(),
 ) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
@@ -134,6 +156,7 @@ async fn wait_for_states(
             "{missing:?}: {shown:?}"
         );
         health.more(Duration::from_millis(200)).await;
+        meanwhile();
     }
 }
 
@@ -142,6 +165,7 @@ fn states_of(kind: &str, fault: FaultKind) -> &'static [&'static str] {
     match fault {
         FaultKind::Malformed
         | FaultKind::Error500
+        | FaultKind::Busy
         | FaultKind::Slow
         | FaultKind::Sluggish
         | FaultKind::Dead => &["failed"],
@@ -151,7 +175,9 @@ fn states_of(kind: &str, fault: FaultKind) -> &'static [&'static str] {
         | FaultKind::Fahrenheit
         | FaultKind::ClockOff
         | FaultKind::Ignoring
-        | FaultKind::Refusing => &["fresh"],
+        | FaultKind::Refusing
+        | FaultKind::Stuck
+        | FaultKind::Shifted => &["fresh"],
     }
 }
 
@@ -180,15 +206,18 @@ async fn every_source_survives_every_fault_and_its_health_says_so() {
     let stop = CancellationToken::new();
     let polling = tokio::spawn(poller.run(stop.clone()));
 
+    // The simulator holds so many answers and no more, and a busy machine takes its time.
+    let mut answers = Answers::default();
+    let mut take = || answers.add(simulator.take_answers());
     let mut states = BTreeMap::new();
     let fresh: BTreeMap<String, &[&str]> =
         names().map(|(name, ..)| (name, &["fresh"][..])).collect();
-    wait_for_states(&mut health, &mut states, &fresh).await;
+    wait_for_states(&mut health, &mut states, &fresh, &mut take).await;
     for (name, _, fault) in names() {
         simulator.set_fault(&name, Some(fault));
     }
     let broken = names().map(|(name, kind, fault)| (name, states_of(kind, fault)));
-    wait_for_states(&mut health, &mut states, &broken.collect()).await;
+    wait_for_states(&mut health, &mut states, &broken.collect(), &mut take).await;
     for (name, _, fault) in names() {
         let (state, reason) = (&states[&name]["state"], &states[&name]["reason"]);
         assert!(
@@ -200,11 +229,10 @@ async fn every_source_survives_every_fault_and_its_health_says_so() {
     for (name, ..) in names() {
         simulator.set_fault(&name, None);
     }
-    wait_for_states(&mut health, &mut states, &fresh).await;
+    wait_for_states(&mut health, &mut states, &fresh, &mut take).await;
     stop.cancel();
     polling.await.unwrap();
 
-    let mut answers = Answers::default();
     answers.add(simulator.take_answers());
     let mut stored = 0;
     for rows in &mut facts {
@@ -235,6 +263,26 @@ impl Answers {
         }
     }
 
+    /// What no device shows follows from a power and a hashrate that it showed.
+    fn check_efficiency(&self, name: &str, quantity: &str, value: &Value) {
+        let value = value.as_f64().unwrap();
+        let shown = |quantity: &str| &self.0[&(name.to_owned(), quantity.to_owned())];
+        let follows = |power_w: &f64, rate_hs: &f64| {
+            let jth = power_w * 1e12 / rate_hs;
+            match quantity {
+                "efficiency_jth" => (jth - value).abs() <= 1e-6 * value,
+                // As rated, or a few hundredths from it.
+                _ => (0.5..2.0).contains(&value),
+            }
+        };
+        let rates = shown("hashrate_hs");
+        let is_so = |power_w: &f64| rates.iter().any(|rate_hs| follows(power_w, rate_hs));
+        assert!(
+            shown("power_w").iter().any(is_so),
+            "{name} {quantity} {value}"
+        );
+    }
+
     /// A row says what its device showed at some time, and never the impossible.
     pub fn check(&self, row: &Value) {
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
@@ -247,6 +295,9 @@ impl Answers {
             let energy = row["energy_total_wh"].as_f64();
             let energy = energy.map(|wh| (text("meter"), "energy_total_wh".to_owned(), wh));
             std::iter::once(power).chain(energy).collect()
+        } else if text("quantity").starts_with("efficiency_") {
+            self.check_efficiency(&text("sensor"), &text("quantity"), &row["value"]);
+            return;
         } else if row["sensor"].is_string() {
             let value = row["value"].as_f64().unwrap();
             vec![(text("sensor"), text("quantity"), value)]
@@ -336,7 +387,9 @@ async fn two_hundred_devices_are_polled_at_their_own_pace_through_few_connection
     for name in ["sensors", "source_health"] {
         Rows::open(&nats, name).await;
     }
-    let devices = (1..=200).map(|n| json!({"kind": "shelly2", "name": format!("plug-{n}")}));
+    let kinds = ["shelly2", "apc_pdu", "mqtt_tasmota", "modbus"];
+    let devices = (1..=200_usize)
+        .map(|n| json!({"kind": kinds[n % kinds.len()], "name": format!("plug-{n}")}));
     let text = json!({"seed": 1, "site": "north", "step_s": 1.0, "interval_s": 1.0,
         "devices": devices.collect::<Vec<_>>()});
     let simulator = Simulator::start(serde_json::from_value(text).unwrap(), 1.0)
@@ -377,5 +430,36 @@ async fn two_hundred_devices_are_polled_at_their_own_pace_through_few_connection
     for (meter, times) in &times {
         let rises = times.windows(2).all(|pair| pair[0] < pair[1]);
         assert!(rises, "{meter} {times:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_of_a_poll_is_noted_with_what_it_says() {
+    let machines = ["antminer", "luxos"].map(|api| {
+        json!({"name": api, "count": 1, "hashrate_ths": 100.0, "efficiency_j_th": 30.0,
+            "boot_s": 1.0, "api": api})
+    });
+    let text = json!({"seed": 1, "site": "north", "step_s": 1.0, "interval_s": 1.0,
+        "machines": machines});
+    let simulator = Simulator::start(serde_json::from_value(text).unwrap(), 1.0)
+        .await
+        .unwrap();
+    for (machine, command, said) in [
+        (0, "summary", vec!["hashrate_hs"]),
+        (0, "stats", vec!["temperature_c", "fan_rpm", "fan_rpm"]),
+        (0, "devs", vec![]),
+        (1, "summary", vec!["hashrate_hs"]),
+        (1, "power", vec!["power_w"]),
+        (1, "config", vec![]),
+    ] {
+        let address = &simulator.sources()[machine].address;
+        let mut machine = TcpStream::connect(address).await.unwrap();
+        let request = json!({"command": command}).to_string();
+        machine.write_all(request.as_bytes()).await.unwrap();
+        machine.read_to_end(&mut Vec::new()).await.unwrap();
+        let noted = simulator.take_answers();
+        let shown = noted.iter().flat_map(|answer| &answer.shown);
+        let quantities: Vec<&str> = shown.map(|(_, quantity, _)| quantity.as_str()).collect();
+        assert_eq!(quantities, said, "{command}");
     }
 }

@@ -45,7 +45,7 @@ impl Detector for Rating {
         memory.first += weight * (ratio - memory.first);
         let tolerance = evidence.config.rating_tolerance;
         let above = memory.first - memory.second.max(1.0);
-        if above < 0.5 * tolerance {
+        if above < 0.5 * tolerance || memory.first_since == 0 {
             memory.first_since = evidence.time;
         }
         match memory.count {

@@ -87,7 +87,8 @@ impl SignalState {
         let mut score = self.judge(Slot::Value, Stage::Reading, &evidence, &mut findings);
         let is_settling =
             self.mode_since != 0 && evidence.time - self.mode_since < config.settle_us();
-        if score < 1.0 && !is_settling {
+        let is_comparable = !is_settling && self.mode != Mode::Changing;
+        if score < 1.0 && is_comparable {
             score = self.compare(&evidence, &mut findings);
         }
         Observation { findings, score }

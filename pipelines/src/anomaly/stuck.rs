@@ -2,13 +2,21 @@
 //!
 //! The length of the run of equal values is compared with the longest run that the signal had
 //! before, so that a quantity of few values, such as a fan's steps, is not taken for a frozen one.
+//! For the first hours every run counts as a good one: a chip's temperature in whole degrees varies
+//! while it warms up and hardly ever after that.
 
 use super::{Closing, Detector, Evidence, Memory, Mode, Slot, Stage, Verdict};
 
 /// How many times the longest run before a run may last.
 const LONGEST_FACTOR: u32 = 4;
 
-/// The detector of frozen values. Its memory: the value, since when, the run and the longest one.
+/// Samples before runs are judged.
+const LEARNED_SAMPLES: f64 = 60.0;
+/// Time before runs are judged, in microseconds: two hours.
+const LEARNED_US: i64 = 7_200_000_000;
+
+/// The detector of frozen values. Its memory: the value, since when, the run and the longest one;
+/// as the second number the samples so far, and when they began.
 pub struct Stuck;
 
 impl Detector for Stuck {
@@ -40,18 +48,27 @@ impl Detector for Stuck {
                 since: evidence.time,
             };
         }
+        if memory.second == 0.0 {
+            memory.second_since = evidence.time;
+        }
+        memory.second = (memory.second + 1.0).min(LEARNED_SAMPLES);
+        let is_learning = memory.second < LEARNED_SAMPLES
+            || evidence.time.saturating_sub(memory.second_since) < LEARNED_US;
         if memory.count > 0 && memory.first == evidence.value {
             memory.count = memory.count.saturating_add(1);
         } else {
             // A run that was found to be a fault says nothing about how long good ones are.
             let limit = limit(memory.longest, most);
-            if memory.count > 0 && f64::from(memory.count) < limit {
+            if memory.count > 0 && (is_learning || f64::from(memory.count) < limit) {
                 memory.longest = memory.longest.max(memory.count);
             } else if memory.count > 0 && memory.longest == 0 {
                 memory.longest = memory.count;
             }
             (memory.first, memory.count) = (evidence.value, 1);
             memory.first_since = evidence.time;
+        }
+        if is_learning && memory.longest > 0 {
+            memory.longest = memory.longest.max(memory.count);
         }
         // Until a second run began nobody knows whether the value varies.
         let score = match memory.longest {

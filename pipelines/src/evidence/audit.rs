@@ -1,14 +1,16 @@
 //! The chain checked from the tables alone: every fact is the one that was chained, none is missing
-//! and none was put between, and every signed root is of what stands there.
+//! and none was put between, and every signed root is of what stands there. Photos that facts name
+//! are read as well.
 
 use std::sync::Arc;
 
 use headframe_schemas::stream::evidence::EvidenceRow;
-use headframe_sinks::{Lake, SinkError, Snapshot};
+use headframe_sinks::{Lake, PhotoStore, SinkError, Snapshot};
 
 use crate::evidence::note::{self, Checkpoint};
+use crate::evidence::photos::NamedPhotos;
 use crate::evidence::tables::{EvidenceTables, FactCursor};
-use crate::evidence::tree::{Hash, Tree};
+use crate::evidence::tree::{Hash, Tree, hash_of};
 use crate::fault::PipelineFault;
 
 /// Sequences of the chain that are read at once.
@@ -26,6 +28,8 @@ pub struct EvidenceReport {
     pub checkpoints: u64,
     /// Facts behind the last one that is chained.
     pub not_chained_yet: u64,
+    /// Photos of inspections that are stored with the bytes that were uploaded.
+    pub photos: u64,
     /// The public keys that signed, as verifiers.
     pub verifiers: Vec<String>,
     /// The first thing that does not fit; nothing behind it was looked at.
@@ -61,6 +65,7 @@ pub async fn audit(lake: &Lake, trusted: &TrustAnchors) -> Result<EvidenceReport
         cursors,
         tree: Tree::default(),
         previous: [0; 32],
+        photos: NamedPhotos::default(),
         report: EvidenceReport::default(),
     };
     let (mut after, end) = (0, evidence.offset.unwrap_or(0));
@@ -74,7 +79,13 @@ pub async fn audit(lake: &Lake, trusted: &TrustAnchors) -> Result<EvidenceReport
         }
         after = through;
     }
-    let mut report = audit.finish().await?;
+    audit.finish().await?;
+    let Audit {
+        mut report, photos, ..
+    } = audit;
+    if report.difference.is_none() {
+        (report.photos, report.difference) = photos.check(&PhotoStore::new(lake)).await?;
+    }
     if report.difference.is_none() {
         report.difference = changed_file(&snapshots).await;
     }
@@ -106,6 +117,7 @@ struct Audit<'a> {
     cursors: Vec<(FactCursor<'a>, i64)>,
     tree: Tree,
     previous: Hash,
+    photos: NamedPhotos,
     report: EvidenceReport,
 }
 
@@ -167,13 +179,15 @@ impl Audit<'_> {
                     _ => format!("{at}: the table does not have this fact any more"),
                 }));
             }
-            let found = cursor.take().map(|fact| fact.hash(&self.previous));
-            if found != Some(hash) {
+            let found = cursor.take();
+            let found_hash = found.as_ref().map(|fact| fact.hash(&self.previous));
+            if found_hash != Some(hash) {
                 return Ok(Err(format!(
                     "{at}: the fact is not the one that was chained"
                 )));
             }
             self.report.facts += 1;
+            found.iter().for_each(|fact| self.photos.add(fact));
         }
         self.tree.push(hash);
         self.previous = hash;
@@ -230,13 +244,14 @@ impl Audit<'_> {
     }
 
     /// Counts what is not chained yet, and whether the log is as long as it was known to be.
-    async fn finish(mut self) -> Result<EvidenceReport, PipelineFault> {
+    async fn finish(&mut self) -> Result<(), PipelineFault> {
         if self.report.difference.is_some() {
-            return Ok(self.report);
+            return Ok(());
         }
         for (cursor, _) in &mut self.cursors {
             while cursor.peek().await?.is_some() {
-                cursor.take();
+                let fact = cursor.take();
+                fact.iter().for_each(|fact| self.photos.add(fact));
                 self.report.not_chained_yet += 1;
             }
         }
@@ -249,13 +264,8 @@ impl Audit<'_> {
                 kept.size
             ));
         }
-        Ok(self.report)
+        Ok(())
     }
-}
-
-/// 64 hex digits as a hash.
-pub fn hash_of(text: &str) -> Option<Hash> {
-    Hash::try_from(hex::decode(text).ok()?).ok()
 }
 
 impl EvidenceReport {

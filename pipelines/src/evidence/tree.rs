@@ -8,6 +8,11 @@ use sha2::{Digest, Sha256};
 /// A hash.
 pub type Hash = [u8; 32];
 
+/// 64 hex digits as a hash.
+pub fn hash_of(text: &str) -> Option<Hash> {
+    Hash::try_from(hex::decode(text).ok()?).ok()
+}
+
 /// The hash of a leaf: SHA-256 of a byte 0 and the entry.
 pub fn leaf(entry: &[u8]) -> Hash {
     let mut hash = Sha256::new();

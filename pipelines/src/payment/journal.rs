@@ -1,6 +1,6 @@
 //! Where the payer reads facts and writes its own.
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_schemas::stream::payments::Payment;
 
 use crate::payment::ledger::Ledger;
@@ -25,16 +25,20 @@ pub enum JournalError {
 }
 
 /// Facts in, facts out.
-#[async_trait]
+///
+/// Futures are boxed by hand for the reason given at [`Pipeline`](crate::pipeline::Pipeline).
 pub trait Journal: Send {
     /// Hands over every fact that was not handed over yet. Afterwards the ledger knows everything
     /// that was ever written to `payments`, and of `payouts` and `instructions` at least all that
     /// those payments rest on.
-    async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<(), JournalError>;
+    fn catch_up<'a>(
+        &'a mut self,
+        ledger: &'a mut Ledger,
+    ) -> BoxFuture<'a, Result<(), JournalError>>;
 
     /// Writes one step of a payment durably, if nothing was written to `payments` that the ledger
     /// does not know. The rows are not handed over again.
-    async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError>;
+    fn append<'a>(&'a mut self, rows: &'a [Payment]) -> BoxFuture<'a, Result<(), JournalError>>;
 
     /// How many messages `payments` had so far: a number that no two payments share.
     fn position(&self) -> i64;

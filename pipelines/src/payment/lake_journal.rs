@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
-use async_trait::async_trait;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::future::BoxFuture;
 use headframe_ingest::{AppendError, ExclusiveAppender, Nats, StreamSettings};
 use headframe_schemas::payment::ReleaseCause;
 use headframe_schemas::stream::instructions::Instruction;
@@ -185,50 +185,56 @@ impl LakeJournal {
     }
 }
 
-#[async_trait]
 impl Journal for LakeJournal {
-    async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<(), JournalError> {
-        // What became of a message whose answer was lost, before anything else.
-        match self.appender.settle().await {
-            Ok(_) => {}
-            Err(AppendError::Conflict { lost: false, .. }) => {
-                self.appender.refresh().await.map_err(journal_error)?;
+    fn catch_up<'a>(
+        &'a mut self,
+        ledger: &'a mut Ledger,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            // What became of a message whose answer was lost, before anything else.
+            match self.appender.settle().await {
+                Ok(_) => {}
+                Err(AppendError::Conflict { lost: false, .. }) => {
+                    self.appender.refresh().await.map_err(journal_error)?;
+                }
+                Err(error) => return Err(journal_error(error)),
             }
-            Err(error) => return Err(journal_error(error)),
-        }
-        // Each time, since a stream may be replaced under a running process: the table first, for
-        // the reason given above.
-        let snapshot = self.payments.refresh().await?;
-        let last = self.appender.verify().await.map_err(journal_error)?;
-        self.check_binding(&snapshot, last)?;
-        // Payments first: those that are read rest on payouts that are then committed, too.
-        self.read_payments(&snapshot, ledger).await?;
-        let snapshot = self.instructions.refresh().await?;
-        while let Some(page) = self.instructions.next(&snapshot).await? {
-            page.iter()
-                .flat_map(instructions)
-                .for_each(|row| ledger.apply_instruction(&row));
-        }
-        let snapshot = self.payouts.refresh().await?;
-        while let Some(page) = self.payouts.next(&snapshot).await? {
-            page.iter()
-                .for_each(|batch| ledger.apply_payouts(&payouts(batch)));
-        }
-        Ok(())
+            // Each time, since a stream may be replaced under a running process: the table first,
+            // for the reason given above.
+            let snapshot = self.payments.refresh().await?;
+            let last = self.appender.verify().await.map_err(journal_error)?;
+            self.check_binding(&snapshot, last)?;
+            // Payments first: those that are read rest on payouts that are then committed, too.
+            self.read_payments(&snapshot, ledger).await?;
+            let snapshot = self.instructions.refresh().await?;
+            while let Some(page) = self.instructions.next(&snapshot).await? {
+                page.iter()
+                    .flat_map(instructions)
+                    .for_each(|row| ledger.apply_instruction(&row));
+            }
+            let snapshot = self.payouts.refresh().await?;
+            while let Some(page) = self.payouts.next(&snapshot).await? {
+                page.iter()
+                    .for_each(|batch| ledger.apply_payouts(&payouts(batch)));
+            }
+            Ok(())
+        })
     }
 
-    async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError> {
-        match self.appender.append(rows).await {
-            Ok(_) => {
-                self.payments.skip_through(self.last());
-                Ok(())
+    fn append<'a>(&'a mut self, rows: &'a [Payment]) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            match self.appender.append(rows).await {
+                Ok(_) => {
+                    self.payments.skip_through(self.last());
+                    Ok(())
+                }
+                Err(error @ AppendError::Conflict { lost: false, .. }) => {
+                    self.appender.refresh().await.map_err(journal_error)?;
+                    Err(journal_error(error))
+                }
+                Err(error) => Err(journal_error(error)),
             }
-            Err(error @ AppendError::Conflict { lost: false, .. }) => {
-                self.appender.refresh().await.map_err(journal_error)?;
-                Err(journal_error(error))
-            }
-            Err(error) => Err(journal_error(error)),
-        }
+        })
     }
 
     fn position(&self) -> i64 {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_ingest::{ExclusiveAppender, last_message};
 use headframe_schemas::Stream;
 use headframe_schemas::stream::allocation_usage::{AllocationUsage, AllocationUsages};
@@ -32,7 +32,6 @@ const MAX_MISSED: i64 = 96;
 /// The use of allocations.
 pub struct Allocations;
 
-#[async_trait]
 impl Pipeline for Allocations {
     fn name(&self) -> &'static str {
         "allocations"
@@ -45,13 +44,13 @@ impl Pipeline for Allocations {
         stream.name() == "energy"
     }
 
-    async fn run(
+    fn run(
         &self,
         context: Context,
         _: Arc<StreamHandle>,
         stop: CancellationToken,
-    ) -> Result<(), PipelineFault> {
-        work_until_stopped(&stop, || work(&context)).await
+    ) -> BoxFuture<'_, Result<(), PipelineFault>> {
+        Box::pin(async move { work_until_stopped(&stop, || work(&context)).await })
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_schemas::Stream;
 use tokio_util::sync::CancellationToken;
 
@@ -15,17 +15,18 @@ use crate::pipeline::derived::work_until_stopped;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 
 mod follower;
+mod modes;
 mod output;
 mod source;
 mod watched;
 
 use follower::{Follower, Progress};
+use modes::Modes;
 use output::Output;
 
 /// The anomalies of every source.
 pub struct Anomalies;
 
-#[async_trait]
 impl Pipeline for Anomalies {
     fn name(&self) -> &'static str {
         "anomalies"
@@ -39,23 +40,26 @@ impl Pipeline for Anomalies {
         stream.name() == source::ALL[0].stream.name()
     }
 
-    async fn run(
+    fn run(
         &self,
         context: Context,
         handle: Arc<StreamHandle>,
         stop: CancellationToken,
-    ) -> Result<(), PipelineFault> {
-        if !context.anomalies.enabled {
-            stop.cancelled().await;
-            return Ok(());
-        }
-        work_until_stopped(&stop, || work(&context, &handle)).await
+    ) -> BoxFuture<'_, Result<(), PipelineFault>> {
+        Box::pin(async move {
+            if !context.anomalies.enabled {
+                stop.cancelled().await;
+                return Ok(());
+            }
+            work_until_stopped(&stop, || work(&context, &handle)).await
+        })
     }
 }
 
 /// Recovers, then finds anomalies until something fails.
 async fn work(context: &Context, handle: &StreamHandle) -> Result<(), PipelineFault> {
     let mut output = Output::open(context).await?;
+    let mut modes = Modes::open(context);
     let mut committed = handle.committed.subscribe();
     let mut followers: Vec<Option<Follower>> = source::ALL.iter().map(|_| None).collect();
     let pause = Duration::from_millis(context.config.rollup_ms);
@@ -67,7 +71,7 @@ async fn work(context: &Context, handle: &StreamHandle) -> Result<(), PipelineFa
             let Some(follower) = follower else {
                 continue;
             };
-            while follower.advance(context, &mut output).await? == Progress::Behind {}
+            while follower.advance(context, &mut modes, &mut output).await? == Progress::Behind {}
             follower.tick(context, &mut output).await?;
         }
         // Rows of one source wake the work, the pause makes it look at the others and at the clock.

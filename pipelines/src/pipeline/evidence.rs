@@ -7,18 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_ingest::ExclusiveAppender;
 use headframe_schemas::Stream;
 use headframe_schemas::stream::evidence::{EvidenceRow, EvidenceRows};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_us;
-use crate::evidence::audit::hash_of;
 use crate::evidence::entry::Fact;
 use crate::evidence::note::{Checkpoint, verifier};
 use crate::evidence::tables::EvidenceTables;
-use crate::evidence::tree::{Hash, Tree};
+use crate::evidence::tree::{Hash, Tree, hash_of};
 use crate::fault::PipelineFault;
 use crate::pipeline::derived::{wait_until_recovered, work_until_stopped};
 use crate::pipeline::{Context, Pipeline, StreamHandle};
@@ -33,26 +32,26 @@ const HOUR_US: i64 = 3_600_000_000;
 /// The chain of evidence.
 pub struct Evidence;
 
-#[async_trait]
 impl Pipeline for Evidence {
     fn name(&self) -> &'static str {
         "evidence"
     }
     fn doc(&self) -> &'static str {
-        "Chains changes of the registry, commands, instructions, changes of rights, violations and \
-        orders, each to the one before, and signs a root over all of them every hour."
+        "Chains changes of the registry, commands, also those of sites, instructions, changes of \
+        rights, violations and orders, each to the one before, and signs a root over all of them \
+        every hour."
     }
     fn takes(&self, stream: &dyn Stream) -> bool {
         stream.name() == "registry"
     }
 
-    async fn run(
+    fn run(
         &self,
         context: Context,
         _: Arc<StreamHandle>,
         stop: CancellationToken,
-    ) -> Result<(), PipelineFault> {
-        work_until_stopped(&stop, || work(&context)).await
+    ) -> BoxFuture<'_, Result<(), PipelineFault>> {
+        Box::pin(async move { work_until_stopped(&stop, || work(&context)).await })
     }
 }
 

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_ingest::ExclusiveAppender;
 use headframe_schemas::Stream;
 use headframe_schemas::stream::{payouts::Payouts as PayoutStream, windows::Windows};
@@ -26,6 +26,7 @@ use crate::pipeline::derived::wait_until_recovered;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 use crate::signature::SigningKey;
 
+mod amounts;
 mod writer;
 
 use writer::PayoutWriter;
@@ -43,7 +44,6 @@ type NewestTerms = BTreeMap<String, BlockTerms>;
 /// Windows and payouts.
 pub struct Payouts;
 
-#[async_trait]
 impl Pipeline for Payouts {
     fn name(&self) -> &'static str {
         "payouts"
@@ -56,26 +56,28 @@ impl Pipeline for Payouts {
         stream.name() == "blocks"
     }
 
-    async fn run(
+    fn run(
         &self,
         context: Context,
         handle: Arc<StreamHandle>,
         stop: CancellationToken,
-    ) -> Result<(), PipelineFault> {
-        let key = SigningKey::open(&context.keys.join("payouts.key"))?;
-        tracing::info!(public_key = key.public_hex(), "payouts are signed");
-        let tables = PayoutTables::open(&context.lake);
-        let mut committed = handle.committed.subscribe();
-        loop {
-            let ended = tokio::select! {
-                ended = work(&context, &tables, &key, &mut committed) => ended,
-                () = stop.cancelled() => return Ok(()),
-            };
-            // Whatever was in doubt is found out by reading the tables again.
-            if let Err(fault) = ended {
-                fault.pause(&stop).await?;
+    ) -> BoxFuture<'_, Result<(), PipelineFault>> {
+        Box::pin(async move {
+            let key = SigningKey::open(&context.keys.join("payouts.key"))?;
+            tracing::info!(public_key = key.public_hex(), "payouts are signed");
+            let tables = PayoutTables::open(&context.lake);
+            let mut committed = handle.committed.subscribe();
+            loop {
+                let ended = tokio::select! {
+                    ended = work(&context, &tables, &key, &mut committed) => ended,
+                    () = stop.cancelled() => return Ok(()),
+                };
+                // Whatever was in doubt is found out by reading the tables again.
+                if let Err(fault) = ended {
+                    fault.pause(&stop).await?;
+                }
             }
-        }
+        })
     }
 }
 

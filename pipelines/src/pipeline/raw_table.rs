@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, FieldRef};
-use async_trait::async_trait;
 use datafusion::common::{DataFusionError, ScalarValue};
+use futures::future::BoxFuture;
 use headframe_ingest::{
     DecodedRows, Decoder, DecoderState, ExpectedStream, ReadFault, ReadFrom, Reader,
     provision_stream,
@@ -40,7 +40,6 @@ struct Batch {
     state: Vec<u8>,
 }
 
-#[async_trait]
 impl Pipeline for RawTable {
     fn name(&self) -> &'static str {
         "raw"
@@ -53,43 +52,45 @@ impl Pipeline for RawTable {
         true
     }
 
-    async fn run(
+    fn run(
         &self,
         context: Context,
         handle: Arc<StreamHandle>,
         stop: CancellationToken,
-    ) -> Result<(), PipelineFault> {
-        let stream = handle.stream;
-        let (writer, state) = loop {
-            match open(&context, stream, &stop).await {
-                Ok(opened) => break opened,
-                Err(fault) => fault.pause(&stop).await?,
+    ) -> BoxFuture<'_, Result<(), PipelineFault>> {
+        Box::pin(async move {
+            let stream = handle.stream;
+            let (writer, state) = loop {
+                match open(&context, stream, &stop).await {
+                    Ok(opened) => break opened,
+                    Err(fault) => fault.pause(&stop).await?,
+                }
+            };
+            handle.watch(&writer);
+            let Some(binding) = writer.binding() else {
+                return Err(PipelineFault::plan("opening", stream.name())(
+                    "it is bound to no stream",
+                ));
+            };
+            handle.set_base(binding.base);
+            let offset = writer.offset().unwrap_or(binding.base);
+            handle.commit(offset);
+            let store = recover::store(&context.lake, stream);
+            let (batches, closed) = mpsc::channel(1);
+            let mut work: JoinSet<Result<(), PipelineFault>> = JoinSet::new();
+            work.spawn(commit_all(writer, store, closed, handle.clone()));
+            let source = Source {
+                context,
+                handle,
+                binding,
+                offset,
+            };
+            work.spawn(source.read(state, batches, stop));
+            while let Some(done) = work.join_next().await {
+                done.map_err(PipelineFault::plan("running a task", stream.name()))??;
             }
-        };
-        handle.watch(&writer);
-        let Some(binding) = writer.binding() else {
-            return Err(PipelineFault::plan("opening", stream.name())(
-                "it is bound to no stream",
-            ));
-        };
-        handle.set_base(binding.base);
-        let offset = writer.offset().unwrap_or(binding.base);
-        handle.commit(offset);
-        let store = recover::store(&context.lake, stream);
-        let (batches, closed) = mpsc::channel(1);
-        let mut work: JoinSet<Result<(), PipelineFault>> = JoinSet::new();
-        work.spawn(commit_all(writer, store, closed, handle.clone()));
-        let source = Source {
-            context,
-            handle,
-            binding,
-            offset,
-        };
-        work.spawn(source.read(state, batches, stop));
-        while let Some(done) = work.join_next().await {
-            done.map_err(PipelineFault::plan("running a task", stream.name()))??;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

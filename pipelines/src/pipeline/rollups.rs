@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::future::BoxFuture;
 use headframe_schemas::rollup::{self, Rollup};
 use headframe_schemas::{Stream, Table};
 use headframe_sinks::{
@@ -30,7 +30,6 @@ const DERIVED: StreamBinding = StreamBinding {
 /// Every rollup of a stream.
 pub struct Rollups;
 
-#[async_trait]
 impl Pipeline for Rollups {
     fn name(&self) -> &'static str {
         "rollups"
@@ -43,20 +42,22 @@ impl Pipeline for Rollups {
         rollup::for_stream(stream.name()).next().is_some()
     }
 
-    async fn run(
+    fn run(
         &self,
         context: Context,
         handle: Arc<StreamHandle>,
         stop: CancellationToken,
-    ) -> Result<(), PipelineFault> {
-        let mut work: JoinSet<Result<(), PipelineFault>> = JoinSet::new();
-        for rollup in rollup::for_stream(handle.stream.name()) {
-            work.spawn(run(rollup, context.clone(), handle.clone(), stop.clone()));
-        }
-        while let Some(done) = work.join_next().await {
-            done.map_err(PipelineFault::plan("running a task", handle.stream.name()))??;
-        }
-        Ok(())
+    ) -> BoxFuture<'_, Result<(), PipelineFault>> {
+        Box::pin(async move {
+            let mut work: JoinSet<Result<(), PipelineFault>> = JoinSet::new();
+            for rollup in rollup::for_stream(handle.stream.name()) {
+                work.spawn(run(rollup, context.clone(), handle.clone(), stop.clone()));
+            }
+            while let Some(done) = work.join_next().await {
+                done.map_err(PipelineFault::plan("running a task", handle.stream.name()))??;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -122,6 +123,7 @@ async fn step(
     let origin = snapshot.oldest_seq() - 1;
     let after = writer.offset().unwrap_or(origin.min(through));
     if through <= after {
+        tell(rollup, after, through);
         return Ok(false);
     }
     let last = step_end(&snapshot, after, through, rows);
@@ -145,8 +147,15 @@ async fn step(
             &partial,
         )
         .await?;
-    metrics::gauge!("headframe_rollup_offset", "table" => rollup.table()).set(last as f64);
+    tell(rollup, last, through);
     Ok(last < through)
+}
+
+/// What `/metrics` says of how far a rollup is, and how far its raw table.
+fn tell(rollup: &dyn Rollup, last: i64, through: i64) {
+    let lag = (through - last).max(0);
+    metrics::gauge!("headframe_rollup_offset", "table" => rollup.table()).set(last as f64);
+    metrics::gauge!("headframe_rollup_lag", "table" => rollup.table()).set(lag as f64);
 }
 
 /// Where a step that takes about `rows` rows ends: at the end of a file.

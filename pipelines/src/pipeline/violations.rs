@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_schemas::Stream;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,6 @@ const LATENESS: u64 = 2;
 /// The violations of every rule.
 pub struct Violations;
 
-#[async_trait]
 impl Pipeline for Violations {
     fn name(&self) -> &'static str {
         "violations"
@@ -45,13 +44,13 @@ impl Pipeline for Violations {
         stream.name() == "allocation_usage"
     }
 
-    async fn run(
+    fn run(
         &self,
         context: Context,
         _: Arc<StreamHandle>,
         stop: CancellationToken,
-    ) -> Result<(), PipelineFault> {
-        work_until_stopped(&stop, || work(&context)).await
+    ) -> BoxFuture<'_, Result<(), PipelineFault>> {
+        Box::pin(async move { work_until_stopped(&stop, || work(&context)).await })
     }
 }
 

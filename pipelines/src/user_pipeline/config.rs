@@ -34,6 +34,9 @@ pub struct UserPipelineConfig {
     /// The output table; the name when absent.
     #[serde(default)]
     pub table: Option<String>,
+    /// A stream whose rows the table's rows become as well, each once; none when absent.
+    #[serde(default)]
+    pub stream: Option<String>,
     /// The width of its windows, such as `1m`; row by row when absent.
     #[serde(default)]
     pub window: Option<String>,

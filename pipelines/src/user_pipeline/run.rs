@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headframe_schemas::{Stream, Table};
-use headframe_sinks::{
-    Lake, SeqRange, SinkError, Snapshot, SnapshotReader, StreamBinding, TableWriter,
-};
+use headframe_sinks::{Lake, SeqRange, SinkError, SnapshotReader, StreamBinding, TableWriter};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::PipelineFault;
 use crate::pipeline::{Context, StreamHandle};
+use crate::user_pipeline::onward::Onward;
 use crate::user_pipeline::session::Evaluator;
+use crate::user_pipeline::step_end::step_end;
 use crate::user_pipeline::windows::WindowStep;
 use crate::user_pipeline::{Step, UserPipeline, rows};
 
@@ -39,6 +39,14 @@ pub async fn run(
 ) -> Result<(), PipelineFault> {
     let mut runner = Runner::open(pipeline, &context.lake, &stop).await?;
     handle.watch(&runner.writer);
+    let mut onward = loop {
+        let replicas = context.settings.replicas;
+        let opened = Onward::open(&runner.pipeline, &context.lake, &context.nats, replicas);
+        match opened.await {
+            Ok(onward) => break onward,
+            Err(fault) => fault.pause(&stop).await?,
+        }
+    };
     let mut committed = handle.committed.subscribe();
     loop {
         let computed = tokio::select! {
@@ -49,6 +57,13 @@ pub async fn run(
             Ok(Some((first, step))) => runner.commit(first, step).await,
             Ok(None) => Ok(false),
             Err(fault) => Err(fault),
+        };
+        let done = match (done, &mut onward) {
+            (Ok(is_behind), Some(onward)) => tokio::select! {
+                sent = onward.send(&runner.evaluator) => sent.map(|has_more| has_more || is_behind),
+                () = stop.cancelled() => return Ok(()),
+            },
+            (done, _) => done,
         };
         match done {
             Ok(true) if !stop.is_cancelled() => continue,
@@ -129,8 +144,8 @@ impl Runner {
                 step.run(after, last).await?
             }
         };
-        let is_behind = step.last < through;
-        Ok(Some((after + 1, Step { is_behind, ..step })))
+        let behind = through - step.last;
+        Ok(Some((after + 1, Step { behind, ..step })))
     }
 
     /// Makes a step count. True when there is more to do.
@@ -143,7 +158,7 @@ impl Runner {
             .commit_closing(range, &step.rows, step.closed_us)
             .await?;
         count(self.pipeline.name, &step);
-        Ok(step.is_behind)
+        Ok(step.behind > 0)
     }
 }
 
@@ -159,6 +174,7 @@ fn count(pipeline: &'static str, step: &Step) {
     count("headframe_pipeline_late_rows_total", step.late);
     count("headframe_pipeline_windows_total", step.windows);
     metrics::gauge!("headframe_pipeline_offset", "pipeline" => pipeline).set(step.last as f64);
+    metrics::gauge!("headframe_pipeline_lag", "pipeline" => pipeline).set(step.behind as f64);
     if refused > 0 {
         tracing::warn!(
             pipeline,
@@ -207,24 +223,4 @@ fn input_binding(input: &dyn Stream) -> StreamBinding {
         created_ns: number,
         base: 0,
     }
-}
-
-/// The sequence with which a step of about `rows` rows ends.
-fn step_end(snapshot: &Snapshot, after: i64, through: i64, rows: i64) -> i64 {
-    let files = snapshot.files.iter();
-    let ranges = files.filter_map(|file| Some((file.seq_range()?, file.rows)));
-    let mut ranges: Vec<((i64, i64), i64)> =
-        ranges.filter(|((_, high), _)| *high > after).collect();
-    ranges.sort_unstable();
-    let mut taken = 0;
-    for ((low, high), count) in ranges {
-        let low = low.max(after + 1);
-        if taken + count >= rows {
-            // Messages have about as many rows each.
-            let messages = (high - low + 1) * (rows - taken) / count.max(1);
-            return (low + messages.max(1) - 1).clamp(after + 1, through);
-        }
-        taken += count;
-    }
-    through
 }

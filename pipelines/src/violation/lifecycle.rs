@@ -101,6 +101,7 @@ pub fn observe(
     next.reason = step.3.map(str::to_owned);
     take_finding(&mut next, finder, found);
     take_times(&mut next, step.0, found.at_us);
+    put_off_due_times(before, &mut next);
     Some(next)
 }
 
@@ -158,8 +159,10 @@ fn take_finding(row: &mut Violation, finder: &Finder<'_>, found: &Finding) {
         _ => None,
     };
     if is_worse(row, finder.severity) {
+        let paused_us = paused_us(row);
         row.severity = finder.severity.name().to_owned();
         take_due_times(row);
+        put_off(row, paused_us);
     }
 }
 
@@ -184,6 +187,40 @@ fn take_due_times(row: &mut Violation) {
     if let Some((severity, opened)) = severity.zip(row.opened_at) {
         row.acknowledge_due_at = Some(opened + severity.acknowledge_s() * SECOND_US);
         row.resolve_due_at = Some(opened + severity.resolve_s() * SECOND_US);
+    }
+}
+
+/// The clocks stand still while the data are missing: nobody can see whether it was remedied. When
+/// the data are back, or nobody has to do anything any more, they go on where they stood.
+fn put_off_due_times(before: &Violation, next: &mut Violation) {
+    let is_paused = |row: &Violation| {
+        let is_open = Status::parse(&row.status).is_some_and(Status::is_open);
+        is_open && row.condition.as_deref() == Some("missing")
+    };
+    if is_paused(before) && !is_paused(next) {
+        // While it is missing no newer sample was observed.
+        let since_us = before.observed_at.max(before.opened_at);
+        put_off(
+            next,
+            since_us.map_or(0, |since| (next.event_time - since).max(0)),
+        );
+    }
+}
+
+fn put_off(row: &mut Violation, by_us: i64) {
+    for due in [&mut row.acknowledge_due_at, &mut row.resolve_due_at] {
+        *due = due.map(|due| due + by_us);
+    }
+}
+
+/// For how long the clocks have stood still since it was opened.
+fn paused_us(row: &Violation) -> i64 {
+    let severity = Severity::parse(&row.severity);
+    match (severity, row.opened_at, row.resolve_due_at) {
+        (Some(severity), Some(opened), Some(due)) => {
+            (due - opened - severity.resolve_s() * SECOND_US).max(0)
+        }
+        _ => 0,
     }
 }
 
@@ -237,6 +274,7 @@ pub fn decide(before: &Violation, decision: &Decision, now_us: i64) -> Result<Vi
     next.reason = Some(decision.actor.reason.clone());
     next.waived_until = waiver;
     take_times(&mut next, action.transition(), now_us);
+    put_off_due_times(before, &mut next);
     Ok(next)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_schemas::Stream;
 
 use crate::fault::PipelineFault;
@@ -10,6 +10,8 @@ use crate::violation::evaluation::Sample;
 
 mod allocation;
 mod anomaly;
+mod curtailment;
+mod declared;
 mod efficiency;
 mod energy;
 mod registered;
@@ -49,7 +51,8 @@ pub struct Span {
 }
 
 /// What a rule can watch.
-#[async_trait]
+///
+/// Futures are boxed by hand for the reason given at [`Pipeline`](crate::pipeline::Pipeline).
 pub trait Metric: Send + Sync {
     /// Its name in the registry.
     fn name(&self) -> &'static str;
@@ -69,12 +72,12 @@ pub trait Metric: Send + Sync {
         900_000_000
     }
     /// The values of every subject in a span of time, by time within each.
-    async fn readings(
-        &self,
-        tables: &MetricTables,
-        selection: &Selection,
+    fn readings<'a>(
+        &'a self,
+        tables: &'a MetricTables,
+        selection: &'a Selection,
         span: Span,
-    ) -> Result<Vec<Reading>, PipelineFault>;
+    ) -> BoxFuture<'a, Result<Vec<Reading>, PipelineFault>>;
 }
 
 /// Every metric.
@@ -90,6 +93,10 @@ pub const ALL: &[&dyn Metric] = &[
     &anomaly::OpenAnomaly,
     &registered::DaysLeft,
     &registered::Unregistered,
+    &registered::Unaccredited,
+    &declared::Capacity,
+    &declared::CounterDrift,
+    &curtailment::CurtailmentCompliance,
 ];
 
 /// The metric of this name.
@@ -134,7 +141,7 @@ impl ReadingCache {
 
 #[cfg(test)]
 mod tests {
-    use headframe_schemas::resource::rules::METRICS;
+    use headframe_schemas::resource::rules::{METRIC_SUBJECTS, METRICS};
     use headframe_schemas::violation::SUBJECT_KINDS;
 
     use super::*;
@@ -148,5 +155,10 @@ mod tests {
             let kinds = metric.subject_kinds();
             assert!(!kinds.is_empty() && kinds.iter().all(|kind| SUBJECT_KINDS.contains(kind)));
         }
+        // What the registry takes is what there is.
+        let subjects = ALL
+            .iter()
+            .map(|metric| (metric.name(), metric.subject_kinds()));
+        assert_eq!(subjects.collect::<Vec<_>>(), METRIC_SUBJECTS);
     }
 }

@@ -92,6 +92,11 @@ impl Rule {
         (self.since_us..self.until_us).contains(&at_us)
     }
 
+    /// When it began to hold, microseconds since 1970.
+    pub fn since_us(&self) -> i64 {
+        self.since_us
+    }
+
     /// Whether things of its kind have what it watches.
     pub fn has_subjects(&self) -> bool {
         let kinds = self.metric.subject_kinds();
@@ -122,7 +127,7 @@ impl Rule {
 }
 
 /// The rules that hold where the registry has none of their id: limits of allocations, gaps of
-/// meters, licences, and meters of registered sites that nobody registered.
+/// meters, licences, meters of registered sites that nobody registered, and curtailments.
 pub fn defaults() -> Vec<(String, Values)> {
     let mut found = Vec::new();
     for kind in ["pool", "site", "operator"] {
@@ -165,6 +170,12 @@ pub fn defaults() -> Vec<(String, Values)> {
             "comparison": "at_least", "threshold": 1.0, "for_s": 3_600.0, "severity": "medium",
             "basis": "default"}),
     ));
+    found.push((
+        "site-curtailment".to_owned(),
+        json!({"type": "CURTAILMENT_NONCOMPLIANCE", "subject_kind": "site",
+            "metric": "curtailment_pct", "comparison": "below", "threshold": 95.0,
+            "severity": "high", "basis": "default"}),
+    ));
     let values = |(id, rule)| match rule {
         Value::Object(values) => Some((id, values)),
         _ => None,
@@ -188,7 +199,7 @@ mod tests {
     #[test]
     fn every_default_rule_is_one_that_the_registry_takes() {
         let rules = defaults();
-        assert_eq!(rules.len(), 17);
+        assert_eq!(rules.len(), 18);
         for (id, values) in rules {
             let checked = RULES.check(&values);
             assert_eq!(checked.as_ref(), Ok(&values), "{id}");

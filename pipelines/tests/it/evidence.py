@@ -6,9 +6,9 @@ import hashlib
 import json
 import sys
 
-registry, commands, chain = json.load(sys.stdin)
+registry, commands, site_commands, chain = json.load(sys.stdin)
 facts = {}
-for stream, rows in (("registry", registry), ("commands", commands)):
+for stream, rows in (("registry", registry), ("commands", commands), ("site_commands", site_commands)):
     for row in rows:
         values = {name: value for name, value in row.items() if value is not None}
         facts[stream, values.pop("seq")] = (values.pop("row"), values)

@@ -1,13 +1,16 @@
 //! The chain over facts: it goes on over kills, and shows whatever is changed in the tables.
 
+use bytes::Bytes;
 use headframe_pipelines::evidence::audit::{EvidenceReport, TrustAnchors, audit};
 use headframe_pipelines::evidence::note;
 use headframe_pipelines::pipeline::evidence::Chain;
 use headframe_schemas::stream::commands::Commands;
 use headframe_schemas::stream::evidence::{CHAINED, EvidenceRows};
 use headframe_schemas::stream::registry::{RegistryChange, RegistryChanges};
+use headframe_schemas::stream::site_commands::{SiteCommandRow, SiteCommands};
 use headframe_schemas::{Table, codec, stream};
-use headframe_sinks::{Lake, SeqRange, StreamBinding, TableWriter};
+use headframe_sinks::{Lake, PhotoStore, SeqRange, StreamBinding, TableWriter};
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{Fixture, Running};
@@ -31,6 +34,26 @@ async fn change(fixture: &Fixture, number: i64) -> u64 {
     fixture.publisher.record(&change).await.unwrap().seq
 }
 
+/// An inspection that names a photo, whose digest is answered. The bytes are stored first.
+async fn inspection(fixture: &Fixture, number: i64) -> (u64, String) {
+    let photo = Bytes::from_static(b"RIFF\x24\0\0\0WEBP and so on");
+    let digest = hex::encode(Sha256::digest(&photo));
+    let photos = PhotoStore::new(&fixture.context().lake);
+    photos.put(&digest, photo).await.unwrap();
+    let change = RegistryChange {
+        event_time: START + number,
+        resource: "inspections.first".to_owned(),
+        kind: "inspections".to_owned(),
+        id: "first".to_owned(),
+        version: 1,
+        change: "created".to_owned(),
+        actor: "test".to_owned(),
+        after: Some(format!(r#"{{"site":"s1","photos":"{digest}"}}"#)),
+        ..RegistryChange::default()
+    };
+    (fixture.publisher.record(&change).await.unwrap().seq, digest)
+}
+
 async fn command(fixture: &Fixture, number: i64) -> u64 {
     let line = format!(
         r#"{{"event_time":1772362800000000,"cluster":"c","command":{number},"worker":"w",
@@ -39,6 +62,25 @@ async fn command(fixture: &Fixture, number: i64) -> u64 {
     .replace('\n', "");
     let batch = codec::decode_ndjson(&Commands, &[line.as_bytes()]).batch;
     fixture.publisher.batch(&Commands, batch).await.unwrap().seq
+}
+
+async fn site_command(fixture: &Fixture, number: i64) -> u64 {
+    let row = SiteCommandRow {
+        event_time: START + number,
+        site: "north".to_owned(),
+        journal: "1a".to_owned(),
+        command: number,
+        decision: 7,
+        target_kind: "machine".to_owned(),
+        target: format!("m-{number}"),
+        action: "off".to_owned(),
+        value: None,
+        path: "device".to_owned(),
+        state: "verified".to_owned(),
+        successor: None,
+        reason: None,
+    };
+    fixture.publisher.record(&row).await.unwrap().seq
 }
 
 /// The raw tables of everything that is chained, and of the chain.
@@ -69,7 +111,9 @@ async fn the_chain_goes_on_over_kills_and_holds() {
         }
         let seq = command(&fixture, round).await;
         fixture.until_complete(&Commands, seq).await;
-        expected += 1;
+        let seq = site_command(&fixture, round).await;
+        fixture.until_complete(&SiteCommands, seq).await;
+        expected += 2;
         // Each round another start; the one before ended without a word.
         let mut chain = Chain::open(&fixture.context()).await.unwrap();
         chain.step(START + round * HOUR).await.unwrap();
@@ -95,10 +139,10 @@ async fn the_chain_goes_on_over_kills_and_holds() {
 
 /// A checkpoint that was kept is found again, and one of another log is not.
 async fn known_from_elsewhere(fixture: &Fixture, verifier: &str) {
-    let sql = "SELECT note FROM t WHERE kind = 'checkpoint' AND position = 8";
+    let sql = "SELECT note FROM t WHERE kind = 'checkpoint' AND position = 10";
     let found = fixture.strings(Table::raw(&EvidenceRows), sql).await;
     let kept = note::parse(note::opened(&found[0], verifier).unwrap()).unwrap();
-    assert_eq!(kept.size, 8);
+    assert_eq!(kept.size, 10);
     let lake = &fixture.context().lake;
     let check = async |verifier: Option<&str>, change: &dyn Fn(&mut note::Checkpoint)| {
         let mut checkpoint = kept.clone();
@@ -117,7 +161,7 @@ async fn known_from_elsewhere(fixture: &Fixture, verifier: &str) {
     assert!(
         check(None, &|kept| kept.root[0] ^= 1)
             .await
-            .contains("the first 8 facts")
+            .contains("the first 10 facts")
     );
     assert!(
         check(None, &|kept| kept.size = 99)
@@ -141,6 +185,9 @@ async fn agrees_with_python(fixture: &Fixture) {
         command, worker, kind, state, CAST(hashrate_hs AS VARCHAR) AS hashrate_hs FROM t ORDER BY \
         seq";
     lines.push(fixture.json(Table::raw(&Commands), commands).await);
+    let site_commands = "SELECT seq, row, CAST(event_time AS BIGINT) AS event_time, site, journal, \
+        command, decision, target_kind, target, action, path, state FROM t ORDER BY seq";
+    lines.push(fixture.json(Table::raw(&SiteCommands), site_commands).await);
     let chain = "SELECT kind, position, fact_stream, fact_seq, hash, note FROM t ORDER BY seq, row";
     lines.push(fixture.json(Table::raw(&EvidenceRows), chain).await);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/evidence.py");
@@ -157,7 +204,7 @@ async fn agrees_with_python(fixture: &Fixture) {
     assert!(output.status.success());
     assert_eq!(
         String::from_utf8_lossy(&output.stdout).trim(),
-        "16 facts, 4 checkpoints"
+        "20 facts, 4 checkpoints"
     );
 }
 
@@ -202,10 +249,12 @@ async fn rewritten(lake: &Lake, folder: &std::path::Path, table: Table, sql: &st
 async fn whatever_is_changed_in_the_tables_is_named() {
     let fixture = Fixture::new(&RegistryChanges).await;
     let running = run_all(&fixture).await;
-    for number in 0..6 {
+    for number in 0..5 {
         let seq = change(&fixture, number).await;
         fixture.until_complete(&RegistryChanges, seq).await;
     }
+    let (seq, photo) = inspection(&fixture, 5).await;
+    fixture.until_complete(&RegistryChanges, seq).await;
     let mut chain = Chain::open(&fixture.context()).await.unwrap();
     chain.step(START).await.unwrap();
     let last = fixture.last_seq(&EvidenceRows).await;
@@ -292,5 +341,23 @@ async fn whatever_is_changed_in_the_tables_is_named() {
             _ => assert!(found.contains(expected), "{sql}: {found:?}"),
         }
     }
+    photo_is_read(&fixture, &photo).await;
     fixture.end().await;
+}
+
+/// A flipped bit of a photo is found, as is a photo that is gone.
+async fn photo_is_read(fixture: &Fixture, digest: &str) {
+    let report = checked(fixture).await;
+    assert_eq!((report.photos, report.difference), (1, None));
+    let file = fixture.folder.path().join("tables/_photos").join(digest);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let of_photo = format!("photo {digest} of inspection first: ");
+    let found = async || checked(fixture).await.difference.unwrap_or_default();
+    let changed = format!("{of_photo}its bytes are not those that it names");
+    assert_eq!(found().await, changed);
+    std::fs::remove_file(&file).unwrap();
+    let gone = format!("{of_photo}it is not stored any more");
+    assert_eq!(found().await, gone);
 }

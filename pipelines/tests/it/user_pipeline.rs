@@ -29,6 +29,7 @@ fn config(sql: &str) -> UserPipelineConfig {
         name: "hot_sites".to_owned(),
         input: "sensors".to_owned(),
         table: None,
+        stream: None,
         window: None,
         lateness: None,
         sql: sql.to_owned(),

@@ -1,9 +1,10 @@
 //! Rules from rows in JetStream to transitions and orders, each once, whoever looks how often.
 
+mod cost;
 mod metrics;
 
 use headframe_ingest::StreamSettings;
-use headframe_ingest::registry::shared_state::{NextMessage, SharedState};
+use headframe_ingest::registry::shared_state::{NextMessage, SharedState, StreamState};
 use headframe_pipelines::pipeline::violations::RuleWatcher;
 use headframe_pipelines::violation::lifecycle::decide;
 use headframe_pipelines::violation::state::ViolationState;
@@ -36,6 +37,11 @@ async fn mine() -> (Fixture, Vec<Running>) {
 }
 
 async fn register(fixture: &Fixture, kind: &str, id: &str, values: Value) {
+    let seq = send_change(fixture, kind, id, values).await;
+    fixture.until_complete(&RegistryChanges, seq).await;
+}
+
+async fn send_change(fixture: &Fixture, kind: &str, id: &str, values: Value) -> u64 {
     let change = RegistryChange {
         event_time: START,
         resource: format!("{kind}.{id}"),
@@ -47,8 +53,7 @@ async fn register(fixture: &Fixture, kind: &str, id: &str, values: Value) {
         after: Some(values.to_string()),
         ..RegistryChange::default()
     };
-    let seq = fixture.publisher.record(&change).await.unwrap().seq;
-    fixture.until_complete(&RegistryChanges, seq).await;
+    fixture.publisher.record(&change).await.unwrap().seq
 }
 
 async fn read(fixture: &Fixture, minute: i64, value: f64) -> u64 {
@@ -103,10 +108,22 @@ async fn lines(
 
 const ORDERS: &str = "SELECT action, status, version, actor FROM t ORDER BY event_time, version";
 
-/// The rows after looks at these minutes; a new watcher before each where it is killed.
-async fn rows_after(looks: &[i64], is_killed: bool) -> (Vec<String>, Vec<String>) {
+/// What happens to the watcher between its looks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Between {
+    Nothing,
+    /// It is killed before each.
+    Killed,
+    /// It learns of the rule after the first.
+    Registered,
+}
+
+/// The rows after looks at these minutes.
+async fn rows_after(looks: &[i64], between: Between) -> (Vec<String>, Vec<String>) {
     let (fixture, pipelines) = mine().await;
-    register(&fixture, "rules", "hot", hot()).await;
+    if between != Between::Registered {
+        register(&fixture, "rules", "hot", hot()).await;
+    }
     let mut seq = 0;
     for (minute, value) in temperatures() {
         seq = read(&fixture, minute, value).await;
@@ -114,11 +131,14 @@ async fn rows_after(looks: &[i64], is_killed: bool) -> (Vec<String>, Vec<String>
     fixture.until_complete(&Sensors, seq).await;
     let context = fixture.context();
     let mut watcher = RuleWatcher::open(&context).await.unwrap();
-    for minute in looks {
-        if is_killed {
+    for (place, minute) in looks.iter().enumerate() {
+        if between == Between::Killed {
             watcher = RuleWatcher::open(&context).await.unwrap();
         }
         watcher.step(START + minute * MINUTE).await.unwrap();
+        if between == Between::Registered && place == 0 {
+            register(&fixture, "rules", "hot", hot()).await;
+        }
     }
     let found = lines(&fixture, &Violations, SHOWN).await;
     let orders = lines(&fixture, &OrderRows, ORDERS).await;
@@ -143,7 +163,7 @@ const EXPECTED: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_finds_the_same_however_often_somebody_looks_and_is_killed() {
-    let (found, orders) = rows_after(&[300], false).await;
+    let (found, orders) = Box::pin(rows_after(&[300], Between::Nothing)).await;
     let found: Vec<String> = found.iter().map(|row| severity_left_out(row)).collect();
     let expected: Vec<String> = EXPECTED.iter().map(|row| severity_left_out(row)).collect();
     assert_eq!(found, expected);
@@ -156,13 +176,17 @@ async fn a_rule_finds_the_same_however_often_somebody_looks_and_is_killed() {
         ]
     );
     let all: Vec<i64> = (1..=130).step_by(7).chain([300]).collect();
-    for is_killed in [false, true] {
-        let (again, same_orders) = rows_after(&all, is_killed).await;
+    for (looks, between) in [
+        (&all[..], Between::Nothing),
+        (&all, Between::Killed),
+        (&[95, 300], Between::Registered),
+    ] {
+        let (again, same_orders) = Box::pin(rows_after(looks, between)).await;
         let again: Vec<String> = again.iter().map(|row| severity_left_out(row)).collect();
         assert_eq!(
             (again, same_orders),
             (expected.clone(), orders.clone()),
-            "{is_killed}"
+            "{between:?}"
         );
     }
 }
@@ -174,10 +198,31 @@ fn severity_left_out(row: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// A site's statements of each quarter of an hour from the first hour on: for an hour and a half
+/// less than half of the time is measured, then a little more, then all of it.
+fn statements_with_a_gap() -> Vec<AllocationUsage> {
+    let covered_s = [900.0, 200.0, 0.0, 0.0, 0.0, 0.0, 440.0, 460.0, 900.0];
+    let statement = |(quarter, demand_covered_s): (i64, f64)| AllocationUsage {
+        event_time: START + (60 + 15 * quarter) * MINUTE,
+        allocation: "a1".to_owned(),
+        subject_kind: "site".to_owned(),
+        subject: "north".to_owned(),
+        demand_covered_s,
+        period_start: START,
+        period_end: START + 24 * 60 * MINUTE,
+        power_limit_w: Some(1_000.0),
+        ..AllocationUsage::default()
+    };
+    (0..).zip(covered_s).map(statement).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_use_of_an_allocation_violates_the_default_rules_once_a_period() {
     let (fixture, pipelines) = mine().await;
     let mut seq = 0;
+    for row in statements_with_a_gap() {
+        fixture.publisher.record(&row).await.unwrap();
+    }
     for (hour, period, pct) in [
         (1, 0, 79.0),
         (2, 0, 80.0),
@@ -207,8 +252,8 @@ async fn the_use_of_an_allocation_violates_the_default_rules_once_a_period() {
         watcher.step(START + 4 * 60 * MINUTE).await.unwrap();
         watcher.step(START + 26 * 60 * MINUTE).await.unwrap();
     }
-    let sql = "SELECT rule, type, severity, transition, value, threshold FROM t ORDER BY rule, \
-        window_start, version";
+    let sql = "SELECT rule, type, severity, transition, value, threshold FROM t \
+        WHERE subject_kind = 'pool' ORDER BY rule, window_start, version";
     let expected = [
         "pool-energy-100 ENERGY_LIMIT_EXCEEDED critical opened 100.5 100.0",
         "pool-energy-100 ENERGY_LIMIT_EXCEEDED critical data_missing 100.5 100.0",
@@ -222,6 +267,15 @@ async fn the_use_of_an_allocation_violates_the_default_rules_once_a_period() {
         "pool-energy-95 ENERGY_LIMIT_CRITICAL high resolved 100.5 95.0",
         "pool-energy-95 ENERGY_LIMIT_CRITICAL high opened 96.0 95.0",
     ];
+    assert_eq!(lines(&fixture, &Violations, sql).await, expected);
+    // The gap is one when it has lasted for an hour, and over with 2 % above the limit.
+    let sql = "SELECT (CAST(event_time AS BIGINT) - 1772323200000000) / 60000000 AS at, \
+        rule, type, transition, (CAST(since AS BIGINT) - 1772323200000000) / 60000000 AS since \
+        FROM t WHERE subject_kind = 'site' ORDER BY version";
+    let expected = ["75 detected", "135 opened", "180 resolved"].map(|step| {
+        let (at, transition) = step.split_once(' ').unwrap();
+        format!("{at} site-data-gap METER_TAMPER_OR_GAP {transition} 75")
+    });
     assert_eq!(lines(&fixture, &Violations, sql).await, expected);
     for running in pipelines {
         running.stop().await;
@@ -288,4 +342,82 @@ async fn watcher_state(fixture: &Fixture, id: &str) -> Violation {
     let (state, _) = opened.await.unwrap();
     let found = state.state().find(id).cloned();
     found.unwrap()
+}
+
+/// A state with memory for one violation, if it is not over.
+struct Small(ViolationState);
+
+impl Default for Small {
+    fn default() -> Self {
+        Self(ViolationState::with_most(1))
+    }
+}
+
+impl StreamState for Small {
+    type Row = Violation;
+
+    fn apply(&mut self, seq: u64, row: &Violation) -> Result<(), String> {
+        self.0.apply(seq, row)
+    }
+
+    fn may_have_left(&self, key: &str) -> bool {
+        self.0.may_have_left(key)
+    }
+
+    fn recall(&mut self, seq: u64, row: &Violation) -> Result<(), String> {
+        self.0.recall(seq, row)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_left_memory_is_taken_in_again_and_decided_about() {
+    let fixture = Fixture::new(&Violations).await;
+    for (number, status) in [(1, "closed"), (2, "closed"), (3, "open")] {
+        let row = Violation {
+            event_time: START + number,
+            violation: format!("v{number}"),
+            version: 4,
+            kind: "OTHER".to_owned(),
+            subject_kind: "site".to_owned(),
+            subject: "north".to_owned(),
+            severity: "low".to_owned(),
+            transition: "closed".to_owned(),
+            status: status.to_owned(),
+            actor: "ann".to_owned(),
+            since: START,
+            window_start: START,
+            opened_at: Some(START),
+            ..Violation::default()
+        };
+        fixture.publisher.record(&row).await.unwrap();
+    }
+    let settings = StreamSettings::default();
+    let opened = SharedState::<Small>::open::<Refusal>(fixture.nats(), &settings);
+    let (state, follower) = opened.await.unwrap();
+    let stop = CancellationToken::new();
+    let following = tokio::spawn(follower.run(stop.clone()));
+    let found = |id: &str| state.state().0.find(id).map(|row| row.version);
+    assert_eq!(["v1", "v2", "v3"].map(found), [None, None, Some(4)]);
+    assert!(state.state().0.has_left());
+    state.recall::<Refusal>("v1").await.unwrap();
+    state.recall::<Refusal>("v9").await.unwrap();
+    assert_eq!(
+        ["v1", "v2", "v3", "v9"].map(found),
+        [Some(4), None, Some(4), None]
+    );
+    let reopen = Decision {
+        action: Action::Reopen,
+        until_us: None,
+        seen: 4,
+        actor: Actor::default(),
+    };
+    let plan = |state: &Small| {
+        let before = state.0.find("v1").unwrap();
+        decide(before, &reopen, START + 9).map(NextMessage::<_, ()>::Message)
+    };
+    state.change(plan).await.unwrap();
+    assert_eq!(["v1", "v3"].map(found), [Some(5), Some(4)]);
+    stop.cancel();
+    following.await.unwrap();
+    fixture.end().await;
 }

@@ -155,16 +155,11 @@ impl Catalog {
         let tail_wait = tail_wait.unwrap_or_default();
         let opening = begun.elapsed().saturating_sub(tail_wait);
         let schema = Arc::new(MemorySchemaProvider::new());
-        let mut rejects = Vec::new();
         for (source, taken) in used.iter().zip(&taken) {
             let required = &needs[source.stream().name()];
             if required.rows {
                 let table = good_rows(base, source.stream(), taken, reads)?;
                 schema.register_table(source.stream().name().to_owned(), table)?;
-            }
-            if required.rejects {
-                let name = source.stream().name().to_owned();
-                rejects.push((name, taken.rows_after(None)));
             }
             for (name, view) in rollups::views(base, taken, &required.views, moment.now_us).await? {
                 schema.register_table(name, view)?;
@@ -174,11 +169,9 @@ impl Catalog {
             let rows = user_tables::good_rows(stored, moment.at).await?;
             schema.register_table(stored.table().name.clone(), rows)?;
         }
-        if !rejects.is_empty() {
-            rejects.extend(self.user_tables.rejects(moment.at).await?);
-        }
         register_views(base, &schema, &references).await?;
-        if !rejects.is_empty() {
+        if let Some(mut rejects) = tables_with_rejects(&used, &taken, &needs) {
+            rejects.extend(self.user_tables.rejects(moment.at).await?);
             schema.register_table(raw::DEAD_LETTERS.to_owned(), raw::dead_letters(&rejects)?)?;
         }
         let own = [(INFORMATION_SCHEMA, self.dictionary.for_scope(reads).clone())];
@@ -193,6 +186,25 @@ impl Catalog {
             opening,
         })
     }
+}
+
+/// The tables with refused rows, stored and in memory, of the streams whose refused rows are
+/// needed; `None` where a statement does not ask for any.
+fn tables_with_rejects(
+    used: &[&Arc<dyn Source>],
+    taken: &[StreamSnapshot],
+    needs: &BTreeMap<&'static str, Need>,
+) -> Option<Vec<(String, Arc<dyn TableProvider>)>> {
+    let looks = used.iter().zip(taken);
+    let mut looks = looks
+        .filter(|(source, _)| needs[source.stream().name()].rejects)
+        .peekable();
+    looks.peek()?;
+    // What is good as a whole is neither opened nor asked for its rows in memory.
+    let with_rejects = looks.filter(|(_, taken)| !taken.all_good());
+    let tables = with_rejects
+        .map(|(source, taken)| (source.stream().name().to_owned(), taken.rows_after(None)));
+    Some(tables.collect())
 }
 
 /// Adds the views written in SQL that these name. They are planned over the very tables of the

@@ -6,7 +6,7 @@ use crate::stream_source::Tables;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use headframe_query_front::{At, OldestRow};
-use headframe_schemas::table::REJECT_REASON;
+use headframe_schemas::table::{INGEST_TIME, REJECT_REASON};
 use headframe_schemas::{Rollup, Stream, Table, UserTable, rollup};
 use headframe_sinks::{DataFile, Lake, SinkError, Snapshot, SnapshotReader, SnapshotTable};
 use std::sync::Arc;
@@ -131,5 +131,20 @@ struct Rows(Arc<Snapshot>);
 impl StoredRows for Rows {
     fn between(&self, after: Option<i64>, through: Option<i64>) -> Arc<dyn TableProvider> {
         Arc::new(SnapshotTable::new(self.0.clone()).with_range(after, through))
+    }
+
+    fn count_since(&self, since_us: i64) -> Option<f64> {
+        let since = |file: &Arc<DataFile>| {
+            let (first, last) = *file.ranges.get(INGEST_TIME.name)?;
+            let good = *file.nulls.get(REJECT_REASON.name)? as f64;
+            Some(if first >= since_us {
+                good
+            } else if last < since_us {
+                0.0
+            } else {
+                good * (last - since_us) as f64 / (last - first) as f64
+            })
+        };
+        self.0.files.iter().map(since).sum()
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use async_trait::async_trait;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::{FileGroup, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -18,6 +17,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use headframe_query_front::access::ReadScope;
 use headframe_query_front::sql::{Parameter, ParameterKind};
@@ -74,7 +74,11 @@ impl Engine {
         for (url, store) in stores {
             runtime.register_object_store(url.as_ref(), store);
         }
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let all = std::thread::available_parallelism().map_or(2, usize::from);
+        let cores = match config.worker_cores {
+            0 => all,
+            cores => cores.min(all),
+        };
         let session = SessionConfig::new()
             .with_target_partitions(cores)
             .with_information_schema(false)
@@ -363,14 +367,19 @@ fn with_parameters(
     }
 }
 
-#[async_trait]
 impl SqlEngine for Engine {
-    async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError> {
-        Ok(self.start(request).await?)
+    fn execute<'a>(
+        &'a self,
+        request: &'a SqlRequest,
+    ) -> BoxFuture<'a, Result<Execution, QueryError>> {
+        Box::pin(async move { Ok(self.start(request).await?) })
     }
 
-    async fn describe(&self, request: &SqlRequest) -> Result<Description, QueryError> {
-        Ok(self.describe_statement(request).await?)
+    fn describe<'a>(
+        &'a self,
+        request: &'a SqlRequest,
+    ) -> BoxFuture<'a, Result<Description, QueryError>> {
+        Box::pin(async move { Ok(self.describe_statement(request).await?) })
     }
 }
 

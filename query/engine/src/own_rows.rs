@@ -3,15 +3,16 @@
 //! The scan is a leaf of the plan: what reads everybody's rows stands inside it, where no rule of
 //! the optimizer and no EXPLAIN reaches. A filter of the statement runs above it, so that an error
 //! it raises is about the miner's own rows, and neither the number of all rows nor the least and
-//! greatest of their values leaves it. Comparisons of a column with a value are passed inside as
-//! well, since they can only spare files from being opened.
+//! greatest of their values leaves it. Comparisons of a time or a place with a value are passed
+//! inside as well, since they can only spare files from being opened. Those of other columns are
+//! not: which files they spare would tell by the time it takes which values others have.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
@@ -29,6 +30,7 @@ use datafusion::physical_plan::{
 use datafusion::prelude::{Expr, col, lit};
 use futures::StreamExt;
 use headframe_query_front::access::OwnRows;
+use headframe_schemas::table::{ROW, SEQ};
 
 pub mod condition;
 
@@ -102,8 +104,8 @@ impl TableProvider for OwnRowsTable {
     }
 }
 
-/// Whether a filter compares columns with values of their types and does nothing else, so that it
-/// cannot fail on anybody's row.
+/// Whether a filter compares times and places with values of their types and does nothing else, so
+/// that it cannot fail on anybody's row, and tells of them only when they came.
 fn is_comparison(filter: &Expr, schema: &Schema) -> bool {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else {
         return false;
@@ -116,16 +118,23 @@ fn is_comparison(filter: &Expr, schema: &Schema) -> bool {
                 return false;
             };
             let field = schema.field_with_name(&column.name);
-            field.is_ok_and(|field| is_of_type(value, field.data_type()))
+            field.is_ok_and(|field| is_time_or_place(field) && is_of_type(value, field.data_type()))
         }
         _ => false,
     }
 }
 
+/// A place is seen by subscriptions alone.
+fn is_time_or_place(field: &Field) -> bool {
+    let is_time = matches!(
+        field.data_type(),
+        DataType::Timestamp(..) | DataType::Date32
+    );
+    is_time || [SEQ.name, ROW.name].contains(&field.name().as_str())
+}
+
 fn is_of_type(value: &ScalarValue, of: &DataType) -> bool {
-    let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::Utf8View);
-    let kind = value.data_type();
-    !value.is_null() && (kind == *of || is_text(&kind) && is_text(of))
+    !value.is_null() && value.data_type() == *of
 }
 
 /// Reads the rows of one miner. What it reads them from is nobody's to see.
@@ -248,33 +257,39 @@ impl ExecutionPlan for OwnRowsScan {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Field;
+    use arrow::datatypes::TimeUnit;
     use datafusion::prelude::cast;
 
     use super::*;
 
     #[test]
-    fn only_comparisons_that_cannot_fail_are_passed_inside() {
+    fn only_comparisons_of_times_and_places_that_cannot_fail_are_passed_inside() {
+        let of_time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let schema = Schema::new(vec![
+            Field::new("event_time", of_time, true),
+            Field::new("seq", DataType::Int64, true),
+            Field::new("row", DataType::Int32, true),
             Field::new("worker", DataType::Utf8View, true),
             Field::new("difficulty", DataType::Int64, true),
         ]);
         let inside = |filter: Expr| is_comparison(&filter, &schema);
-        let (worker, difficulty) = (|| col("worker"), || col("difficulty"));
-        assert!(inside(worker().eq(lit("w"))));
-        assert!(inside(difficulty().gt(lit(5_i64))));
-        assert!(inside(
-            difficulty().lt(lit(5_i64)).or(worker().gt_eq(lit("a")))
-        ));
-        assert!(!inside(cast(worker(), DataType::Int64).eq(lit(5_i64))));
-        assert!(!inside((lit(1_i64) / difficulty()).gt(lit(0_i64))));
-        assert!(!inside(difficulty().eq(lit("5"))));
-        assert!(!inside(worker().eq(lit(ScalarValue::Utf8View(None)))));
-        assert!(!inside(worker().like(lit("%a%"))));
+        let time = |us| lit(ScalarValue::TimestampMicrosecond(us, Some("UTC".into())));
+        let since = || col("event_time").gt_eq(time(Some(5)));
+        let after = col("seq").eq(lit(5_i64)).and(col("row").gt(lit(7_i32)));
+        assert!(inside(since()));
+        assert!(inside(since().and(col("event_time").lt(time(Some(9))))));
+        assert!(inside(col("seq").gt(lit(5_i64)).or(after)));
+        // By the time that these take it would be found out which values others have.
+        assert!(!inside(col("worker").eq(lit("w"))));
+        assert!(!inside(col("difficulty").gt(lit(5_i64))));
+        assert!(!inside(since().and(col("difficulty").gt(lit(5_i64)))));
+        // These may fail, on the row of another as well.
+        assert!(!inside((lit(1_i64) / col("seq")).gt(lit(0_i64))));
         assert!(!inside(
-            worker()
-                .eq(lit("w"))
-                .and((lit(1_i64) / difficulty()).gt(lit(0_i64)))
+            cast(col("event_time"), DataType::Int64).eq(lit(5_i64))
         ));
+        assert!(!inside(col("seq").eq(lit("5"))));
+        assert!(!inside(col("event_time").eq(time(None))));
+        assert!(!inside(col("worker").like(lit("%a%"))));
     }
 }

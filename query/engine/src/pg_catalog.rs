@@ -36,6 +36,7 @@ pub mod rewrite;
 mod session_functions;
 mod set_functions;
 mod tables;
+mod time_bucket;
 
 /// The name of the schema.
 pub const PG_CATALOG: &str = "pg_catalog";

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use futures::StreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use async_trait::async_trait;
 use headframe_query_front::access::{Principal, ReadScope};
+use headframe_query_front::answers::pool::Verdicts;
 use headframe_query_front::format::ndjson;
 use headframe_query_front::reports::{
     AnomaliesPage, BlocksPage, ChartSpan, EnergyWindows, HashrateOf, LedgerPage, PastResources,
@@ -23,6 +24,9 @@ use headframe_query_front::{At, QueryConfig, QueryError, QueryService, SqlEngine
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use headframe_schemas::resource::ResourceVersion;
 use headframe_schemas::sql_view::energy::Subject;
+use headframe_schemas::stream::violations::Violation;
+
+use crate::source::Source;
 
 pub mod anomalies;
 pub mod blocks;
@@ -53,6 +57,8 @@ const MAX_ROWS: usize = 10_000;
 /// The fixed questions as statements to an engine in this process, with slots of their own.
 pub struct SqlReports {
     service: QueryService,
+    /// What is looked at without a statement.
+    sources: Vec<Arc<dyn Source>>,
 }
 
 impl SqlReports {
@@ -60,7 +66,13 @@ impl SqlReports {
     pub fn new(config: &QueryConfig, engine: Arc<dyn SqlEngine>) -> Self {
         Self {
             service: QueryService::for_pages(config, engine),
+            sources: Vec::new(),
         }
+    }
+
+    /// The same with the streams that `/api/v1/streams` lists.
+    pub fn with_sources(self, sources: Vec<Arc<dyn Source>>) -> Self {
+        Self { sources, ..self }
     }
 }
 
@@ -106,8 +118,8 @@ impl Reports for SqlReports {
         history::work_since(&self.service, pool, miner, since_s).await
     }
 
-    async fn streams(&self) -> Result<Value, QueryError> {
-        streams::answer(&self.service).await
+    async fn streams(&self, reads: &ReadScope) -> Result<Value, QueryError> {
+        Ok(streams::answer(&self.sources, reads, streams::PATIENCE).await)
     }
 
     async fn efforts(&self, pool: Option<&str>) -> Result<Value, QueryError> {
@@ -207,6 +219,13 @@ impl Reports for SqlReports {
         violations::history(&self.service, id).await
     }
 
+    async fn violations_over(
+        &self,
+        subjects: &[(&'static str, String)],
+    ) -> Result<Vec<Violation>, QueryError> {
+        violations::over(&self.service, subjects).await
+    }
+
     async fn data_completeness(
         &self,
         subject_kind: &str,
@@ -280,10 +299,27 @@ fn value(row: Option<&Row>, name: &str) -> Value {
         .unwrap_or(Value::Null)
 }
 
+/// A text of a row, where there is one.
+fn text(row: Option<&Row>, name: &str) -> Option<String> {
+    row?.get(name)?.as_str().map(str::to_owned)
+}
+
+/// A page of rows of which one more than wanted was selected, and the cursor of the next page.
+fn cut(mut rows: Vec<Row>, limit: usize) -> (Vec<Row>, Option<i64>) {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| more);
+    let next = last.and_then(|last| last.get("cursor")?.as_i64());
+    (rows, next)
+}
+
 /// The verdicts of a row with the columns `accepted`, `stale` and `rejected`.
-fn verdicts(row: Option<&Row>) -> Value {
-    json!({"accepted": count(row, "accepted"), "stale": count(row, "stale"), "rejected": count(row,
-        "rejected")})
+fn verdicts(row: Option<&Row>) -> Verdicts {
+    Verdicts {
+        accepted: count(row, "accepted"),
+        stale: count(row, "stale"),
+        rejected: count(row, "rejected"),
+    }
 }
 
 /// The columns that add up raw shares.

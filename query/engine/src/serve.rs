@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_query_front::worker::wire::{self, Frame, Kind, MAX_FRAME_BYTES, Request};
 use headframe_query_front::{ErrorCode, QueryError};
 use tokio::io::AsyncReadExt;
@@ -29,12 +29,12 @@ const PIECE_BYTES: usize = 4 << 20;
 /// Where an answer's frames go; an error means that nobody wants them any more.
 pub type FrameSender = mpsc::Sender<Frame>;
 
-/// Answers requests.
-#[async_trait]
+/// Answers requests. Futures are boxed by hand, as those of
+/// [`SqlEngine`](headframe_query_front::SqlEngine).
 pub trait Answers<T>: Send + Sync + 'static {
     /// Sends all frames of an answer but the error, which it returns. It is dropped when the other
     /// side is gone.
-    async fn answer(&self, request: T, frames: FrameSender) -> Result<(), QueryError>;
+    fn answer(&self, request: T, frames: FrameSender) -> BoxFuture<'_, Result<(), QueryError>>;
 }
 
 /// A request of either kind of socket.

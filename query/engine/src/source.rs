@@ -42,6 +42,13 @@ pub trait StoredRows: Send + Sync {
     /// and `seq <= through`, so that files outside need not be opened; a bound that is `None` does
     /// not bind. A rollup's table has no `seq` and is asked without bounds.
     fn between(&self, after: Option<i64>, through: Option<i64>) -> Arc<dyn TableProvider>;
+
+    /// How many rows of a raw table came since a time, in microseconds since 1970, and were not
+    /// refused, by statistics alone: rows are taken to be spread evenly over the times of their
+    /// file. `None` where there are none.
+    fn count_since(&self, _since_us: i64) -> Option<f64> {
+        None
+    }
 }
 
 /// Rows of a stream that are newer than some stored version, held in memory.

@@ -9,8 +9,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::catalog::TableProvider;
 use headframe_schemas::rollup::LATENESS_SECONDS;
+use headframe_schemas::table::{INGEST_TIME, REJECT_REASON};
 use headframe_schemas::{Rollup, Table};
 
 use crate::error::EngineError;
@@ -283,13 +286,53 @@ impl StreamSnapshot {
         Ok(reached - LATENESS_SECONDS * 1_000_000)
     }
 
-    async fn newest_us(&self) -> Result<Option<i64>, EngineError> {
+    /// The newest `ingest_time`, stored or in memory, in microseconds since 1970, where it is
+    /// known.
+    pub async fn newest_us(&self) -> Result<Option<i64>, EngineError> {
         if self.newer.count == 0 {
             return Ok(self.raw.newest_us);
         }
         let newest = self.newer.rows.newest_us(self.newer.after).await?;
         Ok(newest.or(self.raw.newest_us))
     }
+
+    /// How many rows came since a time, in microseconds since 1970, and were not refused, without
+    /// reading any stored one: of a file that began before it, the part by time. `None` where the
+    /// stored ones are not known.
+    pub async fn rows_since(&self, since_us: i64) -> Result<Option<i64>, EngineError> {
+        let stored = match self.raw.offset {
+            None => Some(0.0),
+            Some(_) => self.raw.rows.count_since(since_us),
+        };
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
+        let schema = self.table.schema();
+        let names = [INGEST_TIME.name, REJECT_REASON.name];
+        let columns: Vec<usize> = names
+            .iter()
+            .filter_map(|name| schema.index_of(name).ok())
+            .collect();
+        let newer = match self.newer.count {
+            0 => Vec::new(),
+            _ => self.newer.rows.columns(self.newer.after, &columns).await?,
+        };
+        let good = newer.iter().map(|batch| good_since(batch, since_us));
+        Ok(Some(stored.round() as i64 + good.sum::<usize>() as i64))
+    }
+}
+
+/// How many of these rows, of `ingest_time` and `reject_reason`, came since a time and were not
+/// refused.
+fn good_since(batch: &RecordBatch, since_us: i64) -> usize {
+    let [times, reasons] = batch.columns() else {
+        return 0;
+    };
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>();
+    let times = times.into_iter().flatten().enumerate();
+    times
+        .filter(|(row, time)| time.is_some_and(|us| us >= since_us) && reasons.is_null(*row))
+        .count()
 }
 
 /// The newest version of a rollup that was not ahead of this version of its raw table.

@@ -4,17 +4,22 @@
 //! of its own, so that a worker which is busy planning still says what it works on. It bounds its
 //! own memory before it does anything, offers itself to the system's killer of processes first, and
 //! ends when its standard input is closed. The threads of statements give way to everything else on
-//! the machine.
+//! the machine, and leave a core to the pool where that runs beside them: a share waits for one
+//! hash, which is slower on a core that it shares even with threads that give way.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
+use core_affinity::CoreId;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use headframe_query_front::worker::WorkerSettings;
-use headframe_query_front::worker::wire::{self, AnswerHead, DescriptionHead, Kind, Request};
+use headframe_query_front::worker::wire::{
+    self, AnswerHead, DescriptionHead, Kind, Request, StatementId,
+};
 use headframe_query_front::{Execution, QueryError, SqlEngine, SqlRequest};
 use headframe_schemas::stream as streams;
 use headframe_sinks::Lake;
@@ -70,7 +75,9 @@ pub async fn run(settings: WorkerSettings) -> Result<(), WorkerError> {
         socket: settings.socket.display().to_string(),
         source,
     };
-    let statements = Statements::start(settings.query.worker_niceness).map_err(failed)?;
+    let query = &settings.query;
+    let statements = Statements::start(query.worker_niceness, query.worker_cores);
+    let statements = statements.map_err(failed)?;
     let service = Arc::new(WorkerService {
         engine: Arc::new(engine),
         running: Arc::default(),
@@ -94,12 +101,22 @@ struct Statements(Option<Runtime>);
 impl Statements {
     /// A thread's priority is its own and goes on to the threads it starts, so that a runtime which
     /// runs already cannot be asked to give way.
-    fn start(niceness: u8) -> std::io::Result<Self> {
+    /// They use `cores` of the cores that this process may use, or all of them where it is 0.
+    fn start(niceness: u8, cores: usize) -> std::io::Result<Self> {
         let start = move || {
             // Where it is not allowed, memory and time are bounded still.
             rustix::process::nice(i32::from(niceness)).ok();
             let mut runtime = Builder::new_multi_thread();
             runtime.enable_all().thread_name(STATEMENTS);
+            let usable = last_cores(core_affinity::get_core_ids().unwrap_or_default(), cores);
+            if !usable.is_empty() {
+                runtime.worker_threads(usable.len());
+                let next = AtomicUsize::new(0);
+                runtime.on_thread_start(move || {
+                    let place = next.fetch_add(1, Ordering::Relaxed) % usable.len();
+                    core_affinity::set_for_current(usable[place]);
+                });
+            }
             runtime.thread_stack_size(STACK_BYTES).build()
         };
         let thread = std::thread::Builder::new().spawn(start)?;
@@ -120,6 +137,16 @@ impl Drop for Statements {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// The last cores of all, one for each thread to stay on; none where every core may be used, so
+/// that the system moves threads as it likes.
+fn last_cores(mut all: Vec<CoreId>, cores: usize) -> Vec<CoreId> {
+    match cores {
+        0 => Vec::new(),
+        cores if cores >= all.len() => Vec::new(),
+        cores => all.split_off(all.len() - cores),
     }
 }
 
@@ -182,40 +209,46 @@ fn serve_on(socket: &Path, service: Arc<WorkerService>) -> std::io::Result<()> {
 
 struct WorkerService {
     engine: Arc<Engine>,
-    running: Arc<Mutex<HashSet<String>>>,
+    running: Arc<Mutex<HashSet<StatementId>>>,
     runtime: Handle,
 }
 
-#[async_trait]
 impl Answers<Request> for WorkerService {
-    async fn answer(&self, request: Request, frames: FrameSender) -> Result<(), QueryError> {
-        let (request, only_described) = match request {
-            Request::Running => {
-                let ids = {
-                    let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-                    wire::to_json(&*running)?
-                };
-                frames.send((Kind::Head, ids)).await.ok();
-                return Ok(());
+    fn answer(
+        &self,
+        request: Request,
+        frames: FrameSender,
+    ) -> BoxFuture<'_, Result<(), QueryError>> {
+        Box::pin(async move {
+            let (statement, only_described) = match request {
+                Request::Running => {
+                    let ids = {
+                        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+                        wire::to_json(&*running)?
+                    };
+                    frames.send((Kind::Head, ids)).await.ok();
+                    return Ok(());
+                }
+                Request::Statement(statement) => (statement, false),
+                Request::Describe(statement) => (statement, true),
+            };
+            let running = Running::enter(&self.running, statement.id());
+            let request = statement.into_request();
+            let engine = self.engine.clone();
+            let mut statement = AbortOnDrop(self.runtime.spawn(async move {
+                let _running = running;
+                match only_described {
+                    true => describe(&engine, &request, frames).await,
+                    false => answer(&engine, &request, frames).await,
+                }
+            }));
+            match (&mut statement.0).await {
+                Ok(answered) => answered,
+                Err(error) => Err(QueryError::internal(format!(
+                    "the statement ended: {error}"
+                ))),
             }
-            Request::Statement(statement) => (statement.into_request(), false),
-            Request::Describe(statement) => (statement.into_request(), true),
-        };
-        let running = Running::enter(&self.running, request.query_id.as_deref());
-        let engine = self.engine.clone();
-        let mut statement = AbortOnDrop(self.runtime.spawn(async move {
-            let _running = running;
-            match only_described {
-                true => describe(&engine, &request, frames).await,
-                false => answer(&engine, &request, frames).await,
-            }
-        }));
-        match (&mut statement.0).await {
-            Ok(answered) => answered,
-            Err(error) => Err(QueryError::internal(format!(
-                "the statement ended: {error}"
-            ))),
-        }
+        })
     }
 }
 
@@ -268,16 +301,15 @@ impl Drop for AbortOnDrop {
 
 /// Keeps a statement among those that run.
 struct Running {
-    all: Arc<Mutex<HashSet<String>>>,
-    id: String,
+    all: Arc<Mutex<HashSet<StatementId>>>,
+    id: StatementId,
 }
 
 impl Running {
-    fn enter(all: &Arc<Mutex<HashSet<String>>>, id: Option<&str>) -> Self {
-        let id = id.unwrap_or_default().to_owned();
+    fn enter(all: &Arc<Mutex<HashSet<StatementId>>>, id: StatementId) -> Self {
         all.lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone());
+            .insert(id);
         Self {
             all: all.clone(),
             id,

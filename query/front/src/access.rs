@@ -14,6 +14,8 @@ pub mod cookie;
 #[cfg(feature = "server")]
 mod guard;
 #[cfg(feature = "server")]
+mod guarded_accounts;
+#[cfg(feature = "server")]
 pub mod jwt;
 #[cfg(feature = "server")]
 mod message_login;
@@ -23,6 +25,7 @@ pub mod oidc;
 mod ongoing;
 mod permission;
 mod principal;
+pub mod process_accounts;
 #[cfg(feature = "server")]
 mod read_scope;
 mod role;
@@ -41,11 +44,13 @@ pub use guard::Guard;
 #[cfg(feature = "server")]
 pub(crate) use guard::WireLogin;
 #[cfg(feature = "server")]
+pub(crate) use guarded_accounts::GuardedAccounts;
+#[cfg(feature = "server")]
 pub(crate) use message_login::MessageLogin;
 #[cfg(feature = "server")]
 pub(crate) use ongoing::OngoingAccess;
 pub use permission::{Permission, allows};
-pub use principal::{Principal, Proof, Scope, is_for_producers};
+pub use principal::{Principal, Proof, Scope, can_be_given, is_for_producers};
 #[cfg(feature = "server")]
 pub use read_scope::{OwnRows, ReadScope, RowAccess};
 pub use role::{Role, RoleError};

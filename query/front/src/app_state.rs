@@ -22,6 +22,7 @@ use crate::host_usage::HostMonitor;
 use crate::live::Subscriptions;
 use crate::long_polls::LongPolls;
 use crate::payment_service::PaymentService;
+use crate::photo_store::Photos;
 use crate::pool_block::PoolBlock;
 use crate::pool_metrics::PoolMetrics;
 use crate::pool_terms::PoolTerms;
@@ -78,6 +79,7 @@ pub(crate) struct AppState {
     pub(crate) payment_service: Option<Arc<dyn PaymentService>>,
     pub(crate) fee_adjustments: FeeAdjustments,
     pub(crate) registry: Option<Arc<dyn Registry>>,
+    pub(crate) photos: Option<Photos>,
     pub(crate) compliance: Option<Arc<dyn Compliance>>,
     pub(crate) signature_checks: SignatureChecks,
     /// Bytes of rows that a client may send at once.
@@ -135,6 +137,7 @@ impl AppState {
             payment_service: services.payment_service,
             fee_adjustments: FeeAdjustments::default(),
             registry: services.registry,
+            photos: services.photos.map(Photos::new),
             compliance: services.compliance,
             signature_checks: SignatureChecks::default(),
             max_ingest_bytes: services.max_ingest_bytes.unwrap_or(DEFAULT_INGEST_BYTES),

@@ -1,6 +1,7 @@
 //! A chart of sums by the hour or by the day as SVG: a bar each, in the same colours and with the
 //! same scales as charts over time.
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::chart_axis::{Axis, AxisUnit, DrawError, LINE, labels_across, plot, undrawn};
@@ -33,13 +34,25 @@ fn draw_into<'a>(
     size: (u32, u32),
     text: &'a mut String,
 ) -> Result<(), DrawError<'a>> {
+    let area = SVGBackend::with_string(text, size).into_drawing_area();
+    draw_on(&area, bars, unit)?;
+    area.present()
+}
+
+/// Draws the bars on a part of a drawing.
+pub(crate) fn draw_on<Drawing: DrawingBackend>(
+    area: &DrawingArea<Drawing, Shift>,
+    bars: &[Bar],
+    unit: AxisUnit,
+) -> Result<(), DrawingAreaErrorKind<Drawing::ErrorType>> {
+    let (width, _) = area.dim_in_pixel();
     let values = bars.iter().filter_map(|bar| bar.value);
     let (low, high) = (
         values.clone().fold(0.0, f64::min),
         values.fold(0.0, f64::max),
     );
     let labels: Vec<String> = bars.iter().map(|bar| bar.label.clone()).collect();
-    let each = bars.len().div_ceil(labels_across(size.0)).max(1);
+    let each = bars.len().div_ceil(labels_across(width)).max(1);
     let across = Axis {
         range: 0.0..bars.len().max(1) as f64,
         lines: (0..bars.len())
@@ -52,8 +65,7 @@ fn draw_into<'a>(
         true => Axis::around(low, high, unit),
         false => Axis::from_zero(high, unit),
     };
-    let area = SVGBackend::with_string(text, size).into_drawing_area();
-    let mut chart = plot(&area, across, up)?;
+    let mut chart = plot(area, across, up)?;
     let drawn = bars.iter().enumerate().filter_map(|(at, bar)| {
         let (left, right) = (at as f64 + FREE, (at + 1) as f64 - FREE);
         let colour = LINE.mix(if bar.is_whole { 0.85 } else { 0.35 });
@@ -63,7 +75,7 @@ fn draw_into<'a>(
         ))
     });
     chart.draw_series(drawn)?;
-    area.present()
+    Ok(())
 }
 
 #[cfg(test)]

@@ -163,14 +163,14 @@ impl ValueFormatter<f64> for Axis {
 }
 
 /// A chart of two scales on a drawing, with the lines and labels of both.
-pub(crate) type Plot<'a, 'b> = ChartContext<'b, SVGBackend<'a>, Cartesian2d<Axis, Axis>>;
+pub(crate) type Plot<'b, Drawing> = ChartContext<'b, Drawing, Cartesian2d<Axis, Axis>>;
 
 /// Draws the grid, and gives the plot to draw on.
-pub(crate) fn plot<'a, 'b>(
-    area: &'b DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
+pub(crate) fn plot<Drawing: DrawingBackend>(
+    area: &DrawingArea<Drawing, plotters::coord::Shift>,
     across: Axis,
     up: Axis,
-) -> Result<Plot<'a, 'b>, DrawError<'a>> {
+) -> Result<Plot<'_, Drawing>, DrawingAreaErrorKind<Drawing::ErrorType>> {
     let mut chart = ChartBuilder::on(area)
         .margin(MARGIN)
         .set_label_area_size(LabelAreaPosition::Left, LEFT - MARGIN)

@@ -74,8 +74,13 @@ pub enum ComplianceFailure {
 pub trait Compliance: Send + Sync {
     /// A page, the newest first, and whether there are more.
     fn violations(&self, page: &ViolationsPage) -> (Vec<Violation>, bool);
-    /// The violation of this id.
-    fn violation(&self, id: &str) -> Option<Violation>;
+    /// Whether violations that are over are in the table alone, so that pages and scores of what is
+    /// in memory lack them.
+    fn has_left(&self) -> bool;
+    /// The violation of this id, wherever it is.
+    async fn violation(&self, id: &str) -> Result<Option<Violation>, ComplianceFailure>;
+    /// A pool or an operator, and what belongs to it by the registry: kinds and ids.
+    fn members(&self, subject_kind: &str, subject: &str) -> Vec<(&'static str, String)>;
     /// Opens what a person reports, durably.
     async fn report(&self, report: Report) -> Result<Violation, ComplianceFailure>;
     /// Makes a decision durable, and answers the violation since.
@@ -92,5 +97,12 @@ pub trait Compliance: Send + Sync {
     ) -> Result<Order, ComplianceFailure>;
     /// `{score, grade, at, terms: […], …}` of a pool or an operator that is registered, from its
     /// violations and from how much of its data there is; `None` where it is not registered.
-    fn score(&self, subject_kind: &str, subject: &str, completeness: Option<f64>) -> Option<Value>;
+    /// `stored` are violations of the table, of which those in memory are newer.
+    fn score(
+        &self,
+        subject_kind: &str,
+        subject: &str,
+        completeness: Option<f64>,
+        stored: &[Violation],
+    ) -> Option<Value>;
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::connection::ConnectionSettings;
 use crate::slot_quotas::three_quarters;
 
 mod access;
@@ -108,6 +109,10 @@ pub struct QueryConfig {
     /// `nice` counts it: 0 not at all, 19 the most. Where the pool runs beside miners that take
     /// every core, statements come to a tenth of a core with 10 and to a seventieth with 19.
     pub worker_niceness: u8,
+    /// Cores that the threads of each such process may use, the last ones of those that the process
+    /// that starts it may use. 0 leaves one to the pool where it runs in the same process, and
+    /// takes all of them elsewhere.
+    pub worker_cores: usize,
     /// Memory that the operators of all queries of a process may take together, in MiB.
     pub memory_mib: usize,
     /// Memory of one query, in MiB.
@@ -123,6 +128,8 @@ pub struct QueryConfig {
     /// How long a query waits for rows that JetStream holds but the tail has not read yet, in
     /// milliseconds.
     pub freshness_wait_ms: u64,
+    /// Whether there is a page `/metrics`.
+    pub metrics: bool,
     /// Seconds between two rounds of the figures of pools and miners on `/metrics`; 0 leaves them
     /// out.
     pub figures_s: u64,
@@ -166,12 +173,14 @@ impl Default for QueryConfig {
             sql_workers: 2,
             worker_memory_mib: 0,
             worker_niceness: 10,
+            worker_cores: 0,
             memory_mib: 1024,
             query_memory_mib: 512,
             spill_mib: 0,
             metadata_cache_mib: 64,
             max_rows: 1_000_000,
             freshness_wait_ms: 1_000,
+            metrics: true,
             figures_s: 15,
             figures_miners: 50,
             tls: TlsConfig::default(),
@@ -284,6 +293,21 @@ impl QueryConfig {
             });
         }
         Ok(())
+    }
+
+    /// What the connections of the HTTP port may do.
+    pub(crate) fn connections(&self) -> ConnectionSettings {
+        ConnectionSettings {
+            max: self.max_connections,
+            max_per_address: self.max_connections_per_address,
+            kept_for_local: None,
+            header: Duration::from_millis(self.header_timeout_ms),
+            idle: Duration::from_millis(self.idle_timeout_ms),
+            body: Duration::from_millis(self.body_timeout_ms),
+            write: Duration::from_millis(self.write_timeout_ms),
+            gauge: "headframe_http_connections",
+            section: Some("query"),
+        }
     }
 
     /// The limits that must be at least 1.

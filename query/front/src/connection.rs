@@ -22,31 +22,38 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::config::QueryConfig;
-use crate::connection::activity::{Activity, Timeouts};
+use crate::connection::activity::Activity;
+use crate::connection::admission::Admission;
 use crate::connection::answer_body::AnswerBody;
 use crate::connection::deadline_body::DeadlineBody;
 use crate::connection::http_stream::HttpStream;
-use crate::connection::limits::{ConnectionLimits, Permit};
+use crate::connection::limits::Permit;
 use crate::connection::place::ConnectionPlace;
 use crate::connection::refusal::Refusals;
 use crate::connection::watched_stream::WatchedStream;
 use crate::error::{ErrorCode, QueryError};
 use crate::grpc;
 use crate::peer::{OverTls, PeerAddress};
-use crate::tls::TlsCertificate;
 
 mod activity;
+mod admission;
 mod answer_body;
 mod deadline_body;
 mod http_stream;
 pub(crate) mod limits;
 pub(crate) mod place;
 mod refusal;
+mod settings;
 mod watched_stream;
+
+pub use settings::{ConnectionSettings, open_files_limit};
+
+/// Makes what a TLS handshake is done with; its certificate may be another each time.
+pub type MakeAcceptor = dyn Fn() -> TlsAcceptor + Send + Sync;
 
 /// Bytes that the head of a request may have.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -57,27 +64,23 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// Pause after the system refused a connection, as it does when descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until `stop`, then lets open requests end. The limits are those of the
-/// configuration. With a certificate only TLS is spoken.
-pub(crate) async fn serve(
+/// Accepts connections until `stop`, then lets open requests end. With `tls` nothing else is
+/// spoken. Each request has a [`PeerAddress`].
+pub async fn serve(
     listener: TcpListener,
     router: Router,
-    config: &QueryConfig,
-    tls: Option<Arc<TlsCertificate>>,
+    settings: ConnectionSettings,
+    tls: Option<Arc<MakeAcceptor>>,
     stop: CancellationToken,
 ) {
     let server = Arc::new(Connections {
         router,
-        timeouts: Timeouts::from_config(config),
+        settings: settings.clone(),
         tls,
         stop: stop.clone(),
     });
-    let limits = ConnectionLimits::new(
-        config.max_connections,
-        config.max_connections_per_address,
-        "headframe_http_connections",
-    );
-    let refusals = Refusals::default();
+    let mut admission = Admission::new(&settings);
+    let refusals = Refusals::new(settings);
     let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -93,10 +96,11 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        match limits.admit(peer.ip()) {
+        let activity = Arc::new(Activity::default());
+        match admission.admit(peer.ip(), &activity) {
             Ok(permit) => {
                 let server = server.clone();
-                tasks.spawn(server.handle(stream, peer, permit));
+                tasks.spawn(server.handle(stream, peer, permit, activity));
             }
             Err(limit) if server.tls.is_some() => refusals.close(limit),
             Err(limit) => refusals.answer(&mut tasks, stream, limit),
@@ -109,21 +113,26 @@ pub(crate) async fn serve(
 /// What every connection needs.
 struct Connections {
     router: Router,
-    timeouts: Timeouts,
-    tls: Option<Arc<TlsCertificate>>,
+    settings: ConnectionSettings,
+    tls: Option<Arc<MakeAcceptor>>,
     stop: CancellationToken,
 }
 
 impl Connections {
     /// Answers the requests of one connection until it ends or takes too long. The stream holds
     /// the permit, so that a connection that becomes a WebSocket goes on being counted.
-    async fn handle(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, permit: Permit) {
+    async fn handle(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: Permit,
+        activity: Arc<Activity>,
+    ) {
         // A small answer must not wait for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let activity = Arc::new(Activity::default());
         let opened = tokio::select! {
             opened = self.open(stream, permit, &activity) => opened,
-            () = activity.overdue(&self.timeouts) => return note_timeout(),
+            () = activity.overdue(&self.settings) => return note_timeout(),
             () = self.stop.cancelled() => return,
         };
         let Some(stream) = opened else { return };
@@ -142,7 +151,7 @@ impl Connections {
         loop {
             tokio::select! {
                 _ = connection.as_mut() => return,
-                () = activity.overdue(&self.timeouts) => return note_timeout(),
+                () = activity.overdue(&self.settings) => return note_timeout(),
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
@@ -158,7 +167,7 @@ impl Connections {
         permit: Permit,
         activity: &Arc<Activity>,
     ) -> Option<HttpStream> {
-        let timeout = self.timeouts.write;
+        let timeout = self.settings.write;
         let watch = |stream| WatchedStream::new(stream, activity.clone(), timeout, permit);
         let Some(tls) = &self.tls else {
             return Some(HttpStream::Plain(watch(stream)));
@@ -171,7 +180,7 @@ impl Connections {
             refusal::answer_plain_http(stream).await;
             return None;
         }
-        match tls.acceptor().accept(watch(stream)).await {
+        match tls().accept(watch(stream)).await {
             Ok(stream) => Some(HttpStream::Tls(Box::new(stream))),
             Err(error) => {
                 tracing::debug!(%error, "a TLS handshake failed");
@@ -188,7 +197,7 @@ impl Connections {
             .http1()
             .timer(TokioTimer::new())
             // The longest of all waits for a request; `Activity` ends most of them earlier.
-            .header_read_timeout(self.timeouts.idle.max(self.timeouts.header))
+            .header_read_timeout(self.settings.idle.max(self.settings.header))
             .max_buf_size(MAX_HEAD_BYTES);
         builder
             .http2()
@@ -208,8 +217,8 @@ impl Connections {
         let version = request.version();
         let in_request = Activity::begin_request(activity, version);
         let late = Arc::new(AtomicBool::new(false));
-        let deadline = Instant::now() + self.timeouts.body;
-        let is_call = grpc::call_of(request.uri()).is_some();
+        let deadline = Instant::now() + self.settings.body;
+        let is_call = grpc::is_call(request.uri());
         let mut request = request.map(|body| match is_call {
             true => Body::new(body),
             false => Body::new(DeadlineBody::new(body, deadline, late.clone())),
@@ -221,7 +230,7 @@ impl Connections {
         // The router's error has no values.
         let Ok(mut response) = self.router.clone().oneshot(request).await;
         if late.load(Ordering::Relaxed) {
-            response = body_came_too_slowly(self.timeouts.body).into_response();
+            response = body_came_too_slowly(&self.settings).into_response();
             if version != Version::HTTP_2 {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
@@ -235,13 +244,13 @@ fn note_timeout() {
     metrics::counter!("headframe_http_connections_timed_out_total").increment(1);
 }
 
-fn body_came_too_slowly(limit: Duration) -> QueryError {
+fn body_came_too_slowly(settings: &ConnectionSettings) -> QueryError {
     QueryError::new(
         ErrorCode::RequestTimeout,
         format!(
             "the body of the request took longer than {} ms, which is the limit",
-            limit.as_millis()
+            settings.body.as_millis()
         ),
-        "send less at once, or raise query.body_timeout_ms",
+        settings.hint("send less at once", "body_timeout_ms"),
     )
 }

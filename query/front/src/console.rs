@@ -137,6 +137,7 @@ impl Console {
         json!({
             "principal": is_known.then(|| principal.to_json()),
             "may_operate": principal.allows(Permission::Operate, None),
+            "may_manage_accounts": principal.allows(Permission::ManageAccounts, None),
             "pages": pages,
             "digest": asset::digest(),
         })

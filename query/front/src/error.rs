@@ -3,9 +3,12 @@
 //! A client reads `error.code`; a person reads `error.message` and `error.hint`. A limit always
 //! says which one it was.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use headframe_schemas::resource::FieldFault;
 use serde_json::{Value, json};
 
 use crate::sqlstate::SqlState;
@@ -22,6 +25,8 @@ pub struct QueryError {
     pub hint: String,
     /// The SQLSTATE where it says more than the code does.
     pub sqlstate: Option<SqlState>,
+    /// What is wrong with each field, where it is a resource that cannot be taken.
+    pub fields: Vec<FieldFault>,
 }
 
 /// The kinds of error. The name in snake case is `error.code`.
@@ -190,6 +195,7 @@ impl QueryError {
             message: message.into(),
             hint: hint.into(),
             sqlstate: None,
+            fields: Vec::new(),
         }
     }
 
@@ -286,6 +292,8 @@ impl IntoResponse for QueryError {
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // Whoever answers in another form than JSON makes it of the error itself.
+        response.extensions_mut().insert(Arc::new(self));
         response
     }
 }

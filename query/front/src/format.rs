@@ -20,6 +20,7 @@ mod json_object;
 pub mod memory;
 pub mod ndjson;
 mod parquet_file;
+mod svg;
 mod text;
 
 /// How answers are written.
@@ -55,6 +56,9 @@ pub trait Encoder: Send {
     }
 }
 
+/// Pixels of a drawing from left to right unless asked otherwise.
+pub(crate) const DEFAULT_WIDTH: u32 = 720;
+
 /// What is known of an answer before its rows.
 #[derive(Clone)]
 pub struct Head {
@@ -66,6 +70,8 @@ pub struct Head {
     pub coverage: Vec<Coverage>,
     /// Where memory for the answer is counted.
     pub memory: AnswerMemory,
+    /// Pixels of a drawing from left to right.
+    pub width: u32,
 }
 
 /// Every format; the first is what a client gets that does not say.
@@ -76,6 +82,7 @@ pub const ALL: &[&dyn Format] = &[
     &arrow_stream::ArrowStream,
     &parquet_file::Parquet,
     &text::Text,
+    &svg::Svg,
 ];
 
 /// The media type of errors as RFC 9457 has them. Rows do not come in it.
@@ -152,6 +159,7 @@ impl Head {
             schema: answer.schema.clone(),
             coverage: answer.coverage.clone(),
             memory: memory.clone(),
+            width: DEFAULT_WIDTH,
         }
     }
 

@@ -14,6 +14,8 @@ mod answer_cache;
 #[cfg(feature = "server")]
 mod answer_version;
 #[cfg(feature = "server")]
+pub mod answers;
+#[cfg(feature = "server")]
 mod app_state;
 pub mod bar_chart;
 #[cfg(feature = "server")]
@@ -25,8 +27,8 @@ mod clock;
 pub mod compliance;
 #[cfg(feature = "server")]
 pub mod config;
-#[cfg(feature = "server")]
-mod connection;
+#[cfg(feature = "connections")]
+pub mod connection;
 pub mod console;
 #[cfg(feature = "server")]
 mod encoded_json;
@@ -34,12 +36,14 @@ pub mod error;
 #[cfg(feature = "server")]
 mod error_body;
 #[cfg(feature = "server")]
+mod etag;
+#[cfg(feature = "server")]
 mod event_stream;
 #[cfg(feature = "server")]
 mod fee_adjustments;
 #[cfg(feature = "server")]
 pub mod format;
-#[cfg(feature = "server")]
+#[cfg(feature = "connections")]
 mod grpc;
 #[cfg(feature = "server")]
 mod held_body;
@@ -59,11 +63,14 @@ mod page_answer;
 pub mod payment_service;
 pub mod peer;
 #[cfg(feature = "server")]
+pub mod photo_store;
+#[cfg(feature = "server")]
 mod pool_block;
 #[cfg(feature = "server")]
 mod pool_metrics;
 #[cfg(feature = "server")]
 pub mod pool_terms;
+pub mod power_chart;
 #[cfg(feature = "server")]
 pub mod probe;
 #[cfg(feature = "server")]
@@ -82,6 +89,8 @@ pub mod request_log;
 pub mod route;
 #[cfg(feature = "server")]
 mod router;
+#[cfg(feature = "server")]
+mod rows_chart;
 #[cfg(feature = "server")]
 pub mod running;
 pub mod security_headers;
@@ -128,6 +137,8 @@ pub use host_usage::{HostMonitor, HostUsage};
 pub use live::{LiveTail, OldestRow, PlaceKey, PlaceKeyError, TailRows};
 #[cfg(feature = "server")]
 pub use payment_service::{PaymentService, PaymentServiceError};
+#[cfg(feature = "server")]
+pub use photo_store::{PhotoStore, PhotoStoreError};
 #[cfg(feature = "server")]
 pub use probe::Probe;
 #[cfg(feature = "server")]

@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::access::{Permission, Principal};
 use crate::answer_version::AnswerVersion;
 use crate::app_state::AppState;
+use crate::etag::opaque_tags;
 use crate::route::Route;
 use crate::route::schema::ResponseBody;
 
@@ -113,16 +114,6 @@ fn content_tag(bytes: &[u8]) -> String {
     let digest = digest(&SHA256, bytes);
     let tag = digest.as_ref().get(..TAG_BYTES).unwrap_or_default();
     hex::encode(tag)
-}
-
-/// The tags that `If-None-Match` names; strong and weak ones compare alike there.
-fn opaque_tags(value: &HeaderValue) -> Vec<String> {
-    let tags = value.to_str().unwrap_or_default().split(',');
-    let opaque = |tag: &str| {
-        let tag = tag.trim().trim_start_matches("W/");
-        tag.trim_matches('"').to_owned()
-    };
-    tags.map(opaque).collect()
 }
 
 fn not_modified(headers: &HeaderMap) -> Response {

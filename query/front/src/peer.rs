@@ -1,14 +1,23 @@
 //! Where a request comes from, as far as limits are concerned.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::Extensions;
 use axum::http::request::Parts;
 
 /// The address at the other end of the connection.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddress(pub IpAddr);
+
+/// The address at the other end of the connection of a request, as this crate's server or axum's
+/// noted it; `None` where it came over no connection.
+pub fn peer_of(extensions: &Extensions) -> Option<IpAddr> {
+    let ours = extensions.get::<PeerAddress>().map(|peer| peer.0);
+    let axums = || extensions.get::<ConnectInfo<SocketAddr>>();
+    ours.or_else(|| axums().map(|info| info.0.ip()))
+}
 
 /// Marks a request that came over TLS of this server.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +39,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LimitedAddress {
 impl LimitedAddress {
     /// The address of a request.
     pub fn from_request(parts: &Parts) -> Self {
-        let peer = parts
-            .extensions
-            .get::<PeerAddress>()
-            .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0);
+        let peer = peer_of(&parts.extensions).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let forwarded = parts
             .headers
             .get_all("x-forwarded-for")

@@ -1,5 +1,5 @@
-//! The figures of pools and miners on the metrics page, under the names that dashboards of earlier
-//! systems ask for.
+//! The figures of pools, miners and the mine on the metrics page; those of pools and miners under
+//! the names that dashboards of earlier systems ask for.
 //!
 //! They are made from the same facts as the REST answers, in the background at an interval, so that
 //! a scrape costs nothing; and written by us instead of through the recorder, so that a miner who
@@ -13,9 +13,11 @@ use serde_json::Value;
 use crate::config::QueryConfig;
 use crate::error::QueryError;
 use crate::host_usage::{HostMonitor, HostUsage};
+use crate::registry::Registry;
 use crate::reports::{Reports, Row};
 
 mod exposition;
+mod mine;
 
 use exposition::Exposition;
 
@@ -53,10 +55,11 @@ impl PoolMetrics {
     pub(crate) async fn run(
         &self,
         reports: &dyn Reports,
+        registry: Option<&dyn Registry>,
         host_monitor: Option<&dyn HostMonitor>,
         config: &QueryConfig,
     ) {
-        if config.figures_s == 0 {
+        if config.figures_s == 0 || !config.metrics {
             return std::future::pending().await;
         }
         let mut tick = tokio::time::interval(Duration::from_secs(config.figures_s));
@@ -64,7 +67,7 @@ impl PoolMetrics {
         let mut failures = 0u32;
         loop {
             tick.tick().await;
-            match self.collect(reports, host_monitor, config).await {
+            match self.collect(reports, registry, host_monitor, config).await {
                 Ok(text) => {
                     failures = 0;
                     self.set(text);
@@ -86,18 +89,19 @@ impl PoolMetrics {
     async fn collect(
         &self,
         reports: &dyn Reports,
+        registry: Option<&dyn Registry>,
         host_monitor: Option<&dyn HostMonitor>,
         config: &QueryConfig,
     ) -> Result<String, QueryError> {
         let usage = host_monitor.map(HostMonitor::usage).unwrap_or_default();
         let pools = reports.pools().await?;
         let miners = reports.top_miners(config.figures_miners).await?;
-        Ok(render(
-            &usage,
-            self.started.elapsed().as_secs(),
-            &pools,
-            &miners,
-        ))
+        let uptime_s = self.started.elapsed().as_secs();
+        let mut page = render(&usage, uptime_s, &pools, &miners);
+        if let Some(registry) = registry {
+            mine::render(&mut page, &mine::collect(reports, registry).await?);
+        }
+        Ok(page.finish())
     }
 }
 
@@ -170,7 +174,7 @@ const MINER_METRICS: [Metric<Row>; 5] = [
 ];
 
 /// The lines of the page.
-fn render(usage: &HostUsage, uptime_s: u64, pools: &Value, miners: &[Row]) -> String {
+fn render(usage: &HostUsage, uptime_s: u64, pools: &Value, miners: &[Row]) -> Exposition {
     let mut page = Exposition::default();
     let machine = [
         (
@@ -221,7 +225,7 @@ fn render(usage: &HostUsage, uptime_s: u64, pools: &Value, miners: &[Row]) -> St
             );
         }
     }
-    page.finish()
+    page
 }
 
 fn number(row: &Row, name: &str) -> Option<f64> {
@@ -255,7 +259,7 @@ mod tests {
             memory: None,
             disk: Some(40.0),
         };
-        let page = render(&usage, 61, &pools, &rows);
+        let page = render(&usage, 61, &pools, &rows).finish();
         let kinds = [
             ("pool_cpu_usage", "gauge"),
             ("pool_memory_usage", "gauge"),

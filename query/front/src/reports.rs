@@ -3,13 +3,15 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::access::Principal;
+use crate::access::{Principal, ReadScope};
 use crate::error::QueryError;
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use headframe_schemas::resource::ResourceVersion;
 use headframe_schemas::sql_view::energy::Subject;
+use headframe_schemas::stream::violations::Violation;
 
 pub use crate::time_series::TimeSeries;
 
@@ -125,8 +127,26 @@ pub struct AnomaliesPage {
     pub from: Option<String>,
     /// Only those found before this time.
     pub to: Option<String>,
+    /// Only those that follow this one in the list.
+    pub after: Option<AnomalyPlace>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// Which anomaly one is, in the order of the list: the newest first, those of one moment by what
+/// follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnomalyPlace {
+    /// When it was found, as the list writes it.
+    pub found_at: String,
+    /// Its signal.
+    pub signal: String,
+    /// What saw it.
+    pub detector: String,
+    /// Its site.
+    pub site: String,
+    /// The stream of its signal.
+    pub source: String,
 }
 
 /// The readings of one signal over a time, for a drawing.
@@ -247,8 +267,9 @@ pub trait Reports: Send + Sync {
     async fn hashrate(&self, of: &HashrateOf, span: &ChartSpan) -> Result<TimeSeries, QueryError>;
 
     /// `{streams: [{stream, acknowledged, complete_through, version, complete, reason, newest,
-    /// rows_a_minute}]}`.
-    async fn streams(&self) -> Result<Value, QueryError>;
+    /// rows_a_minute}]}` of those that show all their rows to this reader; what is not known of one
+    /// is null.
+    async fn streams(&self, reads: &ReadScope) -> Result<Value, QueryError>;
 
     /// Hashrate of a day of each worker of a miner, by name; of the hardest working where there are
     /// too many.
@@ -345,6 +366,12 @@ pub trait Reports: Send + Sync {
 
     /// Every row of a violation, the first one first.
     async fn violation_history(&self, id: &str) -> Result<Vec<Row>, QueryError>;
+
+    /// The violations of these subjects, kinds and ids, that are over, as the table has them.
+    async fn violations_over(
+        &self,
+        subjects: &[(&'static str, String)],
+    ) -> Result<Vec<Violation>, QueryError>;
 
     /// How much of the last 30 days was measured of who has allocations, from 0 to 1; `None` where
     /// it has none.

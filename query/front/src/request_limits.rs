@@ -1,8 +1,9 @@
 //! How many requests one caller may send, by name where it has proved one and by address where it
 //! has not.
 //!
-//! Typed statements have slots of their own instead. A program of this machine, on a server that
-//! trusts those, has no such limit.
+//! Typed statements have slots of their own instead, over HTTP and where Flight gives their rows;
+//! every other call of Flight counts. A program of this machine, on a server that trusts those, has
+//! no such limit.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +20,10 @@ use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
 use crate::peer::{LimitedAddress, PeerAddress};
 use crate::rate_limit::RateLimit;
+
+/// The seconds after which whoever is refused may ask again: a bucket gets its next token within
+/// one.
+pub(crate) const RETRY_AFTER_S: &str = "1";
 
 /// Buckets of requests, for names and for addresses apart: however many addresses a stranger has,
 /// those who proved who they are keep theirs.
@@ -44,12 +49,24 @@ impl RequestLimits {
         }))
     }
 
-    /// The refusal of a request that is one too many. Who is refused otherwise counts as nobody.
+    /// The answer of HTTP to a request that is one too many.
     pub(crate) fn refuse(
         &self,
         principal: Result<&Principal, &QueryError>,
         request: &Parts,
     ) -> Option<Response> {
+        let mut response = self.check(principal, request)?.into_response();
+        let after = HeaderValue::from_static(RETRY_AFTER_S);
+        response.headers_mut().insert(header::RETRY_AFTER, after);
+        Some(response)
+    }
+
+    /// The error of a request that is one too many. Who is refused otherwise counts as nobody.
+    pub(crate) fn check(
+        &self,
+        principal: Result<&Principal, &QueryError>,
+        request: &Parts,
+    ) -> Option<QueryError> {
         // Without a socket this process asks itself.
         request.extensions.get::<PeerAddress>()?;
         let counted = match principal {
@@ -68,16 +85,11 @@ impl RequestLimits {
             return None;
         }
         metrics::counter!("headframe_http_requests_limited_total", "by" => by).increment(1);
-        let error = QueryError::new(
+        Some(QueryError::new(
             ErrorCode::RateLimit,
             format!("this {by} sends more requests than it may"),
             "ask less often, or raise query.requests_per_s and query.request_burst",
-        );
-        let mut response = error.into_response();
-        // A bucket gets its next token within a second.
-        let after = HeaderValue::from_static("1");
-        response.headers_mut().insert(header::RETRY_AFTER, after);
-        Some(response)
+        ))
     }
 }
 

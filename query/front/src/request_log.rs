@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use headframe_schemas::stream::requests::RequestEvent;
 use hyper::body::{Frame, SizeHint};
@@ -19,6 +19,8 @@ use hyper::body::{Frame, SizeHint};
 use crate::access::{Principal, Role};
 use crate::clock::now_us;
 
+/// The status of a request whose client did not wait for the answer.
+const GIVEN_UP: u16 = 499;
 /// Rows between two takings that stand for one request each.
 const MAX_SINGLE: usize = 256;
 /// Rows between two takings that stand for several.
@@ -38,6 +40,7 @@ struct Waiting {
 
 #[derive(PartialEq, Eq, Hash)]
 struct SumKey {
+    wire: String,
     principal: String,
     route: String,
     status: u16,
@@ -64,6 +67,7 @@ impl RequestLog {
             return;
         }
         let key = SumKey {
+            wire: event.wire.clone(),
             principal: event.principal.clone(),
             route: event.route.clone(),
             status: event.status,
@@ -87,32 +91,57 @@ impl RequestLog {
         }
     }
 
-    /// The answer, which is noted when its last byte is sent or it is given up.
-    pub(crate) fn watch(&self, response: Response, request: LoggedRequest) -> Response {
+    /// The answer, which is noted when its last byte is sent or it is given up. Where `status_of`
+    /// finds another status in its headers or in what follows it, that one counts.
+    pub(crate) fn watch(
+        &self,
+        response: Response,
+        request: LoggedRequest,
+        status_of: StatusOf,
+    ) -> Response {
         let (mut parts, body) = response.into_parts();
         let principal = parts.extensions.remove::<Principal>();
-        let role = principal.as_ref().and_then(|who| who.role.as_ref());
-        let entry = LogEntry {
+        let mut entry = self.begin(request, principal.as_ref());
+        entry.ended(status_of(&parts.headers).unwrap_or(parts.status));
+        let body = LoggedBody {
+            body,
+            entry,
+            status_of,
+        };
+        Response::from_parts(parts, Body::new(body))
+    }
+
+    /// The row of a request that is not answered yet; it is noted when it is dropped.
+    pub(crate) fn begin(&self, request: LoggedRequest, principal: Option<&Principal>) -> LogEntry {
+        let role = principal.and_then(|who| who.role.as_ref());
+        LogEntry {
             log: self.clone(),
             begun: request.begun,
             event: RequestEvent {
                 event_time: 0,
-                wire: "http".to_owned(),
+                wire: request.wire.to_owned(),
                 role: role.map(|role| Role::as_str(role).to_owned()),
-                principal: match &principal {
+                principal: match principal {
                     Some(principal) => principal.name.to_string(),
                     None => "anonymous".to_owned(),
                 },
                 route: request.route.to_string(),
-                status: of_range(parts.status),
+                status: GIVEN_UP,
                 duration_ms: 0.0,
                 bytes: 0,
                 requests: 1,
                 peer: Some(request.peer.to_string()),
             },
-        };
-        Response::from_parts(parts, Body::new(LoggedBody { body, entry }))
+        }
     }
+}
+
+/// Finds the status of an answer in its headers or trailers, where they have one of their own.
+pub(crate) type StatusOf = fn(&HeaderMap) -> Option<StatusCode>;
+
+/// The status of HTTP, which is that of the answer's head.
+pub(crate) fn status_of_head(_: &HeaderMap) -> Option<StatusCode> {
+    None
 }
 
 /// Counts requests that no row tells of.
@@ -126,7 +155,9 @@ fn of_range(status: StatusCode) -> u16 {
 
 /// What is known of a request before it is answered.
 pub(crate) struct LoggedRequest {
-    /// Method and path of the route.
+    /// The way in.
+    pub(crate) wire: &'static str,
+    /// Method and path of the route, or what the wire has in its place.
     pub(crate) route: Arc<str>,
     /// Where it came from, as limits count it.
     pub(crate) peer: IpAddr,
@@ -135,16 +166,34 @@ pub(crate) struct LoggedRequest {
 }
 
 /// A row that is noted when it is dropped.
-struct LogEntry {
+pub(crate) struct LogEntry {
     log: RequestLog,
     begun: Instant,
     event: RequestEvent,
 }
 
+impl LogEntry {
+    /// Sets how the request was answered.
+    pub(crate) fn ended(&mut self, status: StatusCode) {
+        self.event.status = of_range(status);
+    }
+
+    /// Adds bytes of the answer.
+    pub(crate) fn sent(&mut self, bytes: u64) {
+        self.event.bytes = self.event.bytes.saturating_add(bytes);
+    }
+}
+
 impl Drop for LogEntry {
     fn drop(&mut self) {
         self.event.event_time = now_us();
-        self.event.duration_ms = self.begun.elapsed().as_secs_f64() * 1_000.0;
+        let seconds = self.begun.elapsed().as_secs_f64();
+        self.event.duration_ms = seconds * 1_000.0;
+        if self.event.wire == "http" {
+            let class = format!("{}xx", self.event.status / 100);
+            let labels = [("route", self.event.route.clone()), ("status", class)];
+            metrics::histogram!("headframe_http_request_seconds", &labels).record(seconds);
+        }
         self.log.note(self.event.clone());
     }
 }
@@ -153,6 +202,7 @@ impl Drop for LogEntry {
 struct LoggedBody {
     body: Body,
     entry: LogEntry,
+    status_of: StatusOf,
 }
 
 impl HttpBody for LoggedBody {
@@ -164,10 +214,14 @@ impl HttpBody for LoggedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.entry.event.bytes += data.len() as u64;
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            if let Some(data) = frame.data_ref() {
+                self.entry.sent(data.len() as u64);
+            }
+            let of_trailers = frame.trailers_ref().and_then(self.status_of);
+            if let Some(status) = of_trailers {
+                self.entry.ended(status);
+            }
         }
         frame
     }

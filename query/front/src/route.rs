@@ -13,6 +13,7 @@ use crate::access::{Permission, Role, allows};
 use crate::app_state::AppState;
 use crate::route::schema::Schema;
 
+mod accounts;
 mod anomalies;
 mod anomaly_readings;
 pub mod bans;
@@ -22,6 +23,7 @@ mod drawing;
 mod efforts;
 mod energy;
 mod energy_bars;
+mod energy_zone;
 mod hashrate;
 mod health;
 mod ingest;
@@ -40,12 +42,14 @@ mod open_pages;
 pub mod openapi;
 mod payments;
 mod payouts;
+mod photos;
 mod pool;
 mod pool_payments;
 mod pool_snapshot;
 mod power;
 mod ready;
-mod registry;
+pub(crate) mod registry;
+pub(crate) mod registry_proto;
 mod rows;
 mod running_queries;
 pub mod schema;
@@ -95,7 +99,8 @@ impl Route {
 
     /// Whether answers have an ETag, and a `Link` where they are pages of a list.
     pub fn answers_etag(&self) -> bool {
-        self.method == Method::GET && matches!(self.handler, Handler::Page(_))
+        let is_page = matches!(self.handler, Handler::Page(_) | Handler::MemoryPage(_));
+        self.method == Method::GET && is_page
     }
 
     /// Whether an address that is only refused here waits for its refusals.
@@ -106,9 +111,9 @@ impl Route {
         )
     }
 
-    /// Whether an answer goes on for so long that its permission is to be asked for again.
+    /// Whether an answer may go on for so long that its permission is to be asked for again.
     pub(crate) fn is_ongoing(&self) -> bool {
-        matches!(self.handler, Handler::Subscription(_) | Handler::Socket(_))
+        self.holds_refusals()
     }
 
     /// Whether a WebSocket may bring its token as its first message.
@@ -123,6 +128,8 @@ pub(crate) enum Handler {
     Front(fn() -> MethodRouter<Arc<AppState>>),
     /// The same for a function that reads tables and needs a slot of its caller's class.
     Page(fn() -> MethodRouter<Arc<AppState>>),
+    /// The same for a function that answers out of memory, and needs none.
+    MemoryPage(fn() -> MethodRouter<Arc<AppState>>),
     /// The same for a function that may wait before it reads tables, and takes its slot itself.
     LongPoll(fn() -> MethodRouter<Arc<AppState>>),
     /// The same for a function that runs what somebody typed: it has slots of its own, and its
@@ -161,6 +168,7 @@ const WRITTEN: &[&Route] = &[
     &ready::ROUTE,
     &metrics_page::ROUTE,
     &openapi::ROUTE,
+    &registry_proto::ROUTE,
     &jwks::ROUTE,
     &login::LOGIN,
     &wallet_login::CHALLENGE,
@@ -171,6 +179,9 @@ const WRITTEN: &[&Route] = &[
     &me::ROUTE,
     &open_pages::ROUTE,
     &setup::ROUTE,
+    &accounts::LIST,
+    &accounts::ADD,
+    &accounts::REVOKE,
     &sql::POST,
     &sql::GET,
     &running_queries::CANCEL,
@@ -229,6 +240,8 @@ const WRITTEN: &[&Route] = &[
     &anomaly_readings::NUMBERS,
     &anomaly_readings::DRAWN,
     &kinds::ROUTE,
+    &photos::UPLOAD,
+    &photos::ONE,
     &bans::LIST,
     &bans::BAN,
     &bans::LIFT,
@@ -238,12 +251,15 @@ const WRITTEN: &[&Route] = &[
     &cryptonote_nodejs_pool::PAYMENTS,
     &cryptonote_nodejs_pool::BLOCKS,
     &cryptonote_nodejs_pool::TOP_MINERS,
+    &cryptonote_nodejs_pool::BLOCK_EXPLORERS,
+    &cryptonote_nodejs_pool::APIS,
     &nodejs_pool::CONFIG,
     &nodejs_pool::POOL_STATS,
     &nodejs_pool::POOL_STATS_OF,
     &nodejs_pool::NETWORK_STATS,
     &nodejs_pool::POOL_BLOCKS,
     &nodejs_pool::POOL_BLOCKS_OF,
+    &nodejs_pool::COIN_BLOCKS,
     &nodejs_pool::POOL_PAYMENTS,
     &nodejs_pool::POOL_PAYMENTS_OF,
     &nodejs_pool::POOL_PORTS,

@@ -26,14 +26,14 @@ use crate::held_refusals::{HeldRefusals, RequestOrigin};
 use crate::page_answer;
 use crate::peer::LimitedAddress;
 use crate::request_limits::{RequestLimits, limit_anonymous};
-use crate::request_log::{LoggedRequest, RequestLog};
-use crate::route::{self, Handler, Route};
+use crate::request_log::{LoggedRequest, RequestLog, status_of_head};
+use crate::route::{self, Handler, Route, registry, registry_proto};
 use crate::security_headers;
 use crate::services::RouteHandler;
 use crate::slot_quotas::HeldSlot;
 use crate::slots::{DeferredSlot, Slots};
 use crate::start_times::{self, SERVER_TIMING};
-use crate::wire::flight;
+use crate::wire::{flight, registry_grpc};
 
 /// A wait for a slot that an answer names.
 const WORTH_NAMING: Duration = Duration::from_millis(1);
@@ -78,15 +78,21 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
     let mut router = Router::new();
     let pages = console::POOL.routes();
     router = router.merge(pages.layer(from_fn_with_state(limits.clone(), limit_anonymous)));
+    let of_flight = flight::routes(app, guard, (&refusals, &limits), handlers);
     let elsewhere = Elsewhere {
         guard: guard.clone(),
         limits,
     };
+    let mut of_registry = Router::new();
     for (path, methods) in paths {
         let methods = methods.fallback_service(any(wrong_method).with_state(elsewhere.clone()));
+        if registry::has_path(path) || path == registry_proto::ROUTE.path {
+            of_registry = of_registry.route(path, methods.clone());
+        }
         router = router.route(path, methods);
     }
-    router = router.merge(flight::routes(app, guard, &refusals, handlers));
+    router = router.merge(of_flight);
+    router = router.merge(registry_grpc::routes(app, of_registry));
     // Compressed formats gain nothing by being compressed again.
     let compressible = DefaultPredicate::new().and(NotForContentType::const_new(
         "application/vnd.apache.parquet",
@@ -102,6 +108,7 @@ fn handler_of(route: &Route, app: &Arc<AppState>, handlers: &[RouteHandler]) -> 
     match route.handler {
         Handler::Front(handler)
         | Handler::Page(handler)
+        | Handler::MemoryPage(handler)
         | Handler::LongPoll(handler)
         | Handler::Statement(handler)
         | Handler::Subscription(handler)
@@ -157,11 +164,12 @@ async fn guard_route(State(gate): State<Gate>, request: Request, next: Next) -> 
     };
     if let Some(log) = log {
         let request = LoggedRequest {
+            wire: "http",
             route,
             peer: address,
             begun,
         };
-        response = log.watch(response, request);
+        response = log.watch(response, request, status_of_head);
     }
     // A WebSocket of nobody yet is neither a refusal nor a success.
     let is_arrival = response.status() == StatusCode::SWITCHING_PROTOCOLS

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::jwt::{JwtVerifier, KeySetError, SigningKeyError};
 use crate::access::oidc::{self, OidcLogin, OidcSetupError};
+use crate::access::process_accounts::ProcessAccounts;
 use crate::access::token::TokenError;
-use crate::access::{Guard, WalletLogin};
+use crate::access::{Guard, GuardedAccounts, WalletLogin};
 use crate::app_state::AppState;
 use crate::config::{
     AccessConfig, AccessConfigError, ConfigError, PostgresConfig, PostgresConfigError, QueryConfig,
@@ -87,6 +88,7 @@ pub struct BoundServer {
     address: SocketAddr,
     router: Router,
     app: Arc<AppState>,
+    accounts: Arc<GuardedAccounts>,
     tls: Option<Arc<TlsCertificate>>,
     postgres: Option<(TcpListener, PostgresWire)>,
     postgres_tls: Option<Arc<TlsCertificate>>,
@@ -120,6 +122,7 @@ impl Server {
         let (listener, address) = listen("query.listen", config.listen).await?;
         let app = Arc::new(AppState::new(config, services, wallet_login, oidc));
         let router = router::build(&app, &guard, &handlers);
+        let accounts = Arc::new(GuardedAccounts(guard.clone()));
         let postgres = match postgres.listen {
             Some(address) => {
                 let (listener, _) = listen("postgres.listen", address).await?;
@@ -133,6 +136,7 @@ impl Server {
             address,
             router,
             app,
+            accounts,
             tls,
             postgres,
             postgres_tls,
@@ -221,6 +225,11 @@ impl BoundServer {
         listener.local_addr().ok()
     }
 
+    /// Its users, tokens and sessions, for another server of this process.
+    pub fn process_accounts(&self) -> Arc<dyn ProcessAccounts> {
+        self.accounts.clone()
+    }
+
     /// All routes, for calling without a socket.
     pub fn router(&self) -> Router {
         self.router.clone()
@@ -244,7 +253,12 @@ impl BoundServer {
                 (Some(reports), Some(_)) => {
                     let host_monitor = app.host_monitor.as_deref();
                     app.pool_metrics
-                        .run(reports.as_ref(), host_monitor, &app.config)
+                        .run(
+                            reports.as_ref(),
+                            app.registry.as_deref(),
+                            host_monitor,
+                            &app.config,
+                        )
                         .await
                 }
                 _ => std::future::pending().await,
@@ -252,7 +266,12 @@ impl BoundServer {
         };
         let serve = async {
             let (listener, router) = (self.listener, self.router);
-            let http = connection::serve(listener, router, &app.config, tls.clone(), stop.clone());
+            let settings = app.config.connections();
+            let acceptor = tls.clone().map(|tls| {
+                let make: Arc<connection::MakeAcceptor> = Arc::new(move || tls.acceptor());
+                make
+            });
+            let http = connection::serve(listener, router, settings, acceptor, stop.clone());
             let postgres = async {
                 if let Some((listener, wire)) = self.postgres {
                     wire.serve(listener, stop.clone()).await;

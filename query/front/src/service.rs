@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::access::{Principal, Proof, ReadScope, Role};
+use crate::access::{OngoingAccess, Principal, Proof, ReadScope, Role};
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
 use crate::running::{Registry, Ticket};
@@ -111,6 +112,22 @@ impl QueryService {
             .await
     }
 
+    /// The same for as long as this caller would still be let in.
+    pub(crate) async fn ask_while(
+        &self,
+        access: &Arc<OngoingAccess>,
+        principal: &Principal,
+        request: SqlRequest,
+    ) -> Result<Answer, QueryError> {
+        let mut revoked = access.revoked();
+        let mut answer = tokio::select! {
+            answer = self.ask_as(principal, request) => answer?,
+            refusal = &mut revoked => return Err(refusal),
+        };
+        answer.rows.revoked = revoked;
+        Ok(answer)
+    }
+
     /// The same for this caller with what is read given beside it.
     pub(crate) async fn ask_within(
         &self,
@@ -138,6 +155,7 @@ impl QueryService {
             deadline: Box::pin(sleep_until(deadline)),
             timeout,
             cancelled: Box::pin(ticket.cancelled()),
+            revoked: Box::pin(std::future::pending()),
             max_rows: request.max_rows.unwrap_or(usize::MAX),
             seen: 0,
             ticket,
@@ -314,6 +332,8 @@ pub struct Rows {
     deadline: Pin<Box<Sleep>>,
     timeout: Duration,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Gives the refusal of a caller who would not be let in any more.
+    revoked: BoxFuture<'static, QueryError>,
     max_rows: usize,
     seen: usize,
     ticket: Ticket,
@@ -361,6 +381,9 @@ impl Stream for Rows {
         if this.cancelled.as_mut().poll(cx).is_ready() {
             let error = cancel_error(this.ticket.id());
             return this.end(error);
+        }
+        if let Poll::Ready(refusal) = this.revoked.as_mut().poll(cx) {
+            return this.end(refusal);
         }
         if this.deadline.as_mut().poll(cx).is_ready() {
             let error = time_error(this.timeout);

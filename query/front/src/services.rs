@@ -15,6 +15,7 @@ use crate::config::{AccessConfig, PostgresConfig};
 use crate::host_usage::HostMonitor;
 use crate::live::{LiveTail, PlaceKey};
 use crate::payment_service::PaymentService;
+use crate::photo_store::PhotoStore;
 use crate::pool_terms::PoolTerms;
 use crate::probe::Probe;
 use crate::registry::Registry;
@@ -43,6 +44,8 @@ pub struct Services {
     pub payment_service: Option<Arc<dyn PaymentService>>,
     /// What is registered of the mine; without it its routes answer that they know nothing.
     pub registry: Option<Arc<dyn Registry>>,
+    /// Where photos of inspections are; without it no resource can name one.
+    pub photos: Option<Arc<dyn PhotoStore>>,
     /// Violations and orders; without it their routes answer that they know nothing.
     pub compliance: Option<Arc<dyn Compliance>>,
     /// Whether payments are made, so that operators need their token even from this machine.

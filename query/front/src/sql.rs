@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use futures::Stream;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -95,10 +95,15 @@ pub struct Execution {
 ///
 /// [`QueryService`](crate::QueryService) stands before it and keeps slots, time, rows and cancels.
 /// An engine has none of them: it ends a statement when the future or the stream is dropped.
-#[async_trait]
+///
+/// Futures are boxed by hand: `async_trait` adds bounds under which the compiler proves of every
+/// type of DataFusion that it may be sent, anew for each implementation: five seconds each.
 pub trait SqlEngine: Send + Sync {
     /// Starts a statement. `timeout` is what is left of its time, and `query_id` is always set.
-    async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError>;
+    fn execute<'a>(
+        &'a self,
+        request: &'a SqlRequest,
+    ) -> BoxFuture<'a, Result<Execution, QueryError>>;
 
     /// What statements wait for now that nothing but time may bring, where that is known.
     fn waits_for(&self) -> Option<&'static str> {
@@ -106,5 +111,8 @@ pub trait SqlEngine: Send + Sync {
     }
 
     /// Plans a statement without running it.
-    async fn describe(&self, request: &SqlRequest) -> Result<Description, QueryError>;
+    fn describe<'a>(
+        &'a self,
+        request: &'a SqlRequest,
+    ) -> BoxFuture<'a, Result<Description, QueryError>>;
 }

@@ -82,12 +82,7 @@ fn draw_into<'a>(
     text: &'a mut String,
 ) -> Result<(), DrawError<'a>> {
     let area = SVGBackend::with_string(text, size).into_drawing_area();
-    let step_s = time_step(series, labels_across(size.0) as i64);
-    let times = Axis {
-        range: series.from_s as f64..series.to_s as f64,
-        lines: time_lines(series, step_s),
-        label: Box::new(move |time| time_label(time as i64, step_s)),
-    };
+    let times = time_axis(series, size.0);
     let values = value_axis(series, unit, marks);
     let floor = values.range.start.max(0.0).min(values.range.end);
     let mut chart = plot(&area, times, values)?;
@@ -128,6 +123,16 @@ fn draw_into<'a>(
         chart.draw_series([place + Text::new(words, ABOVE_LIMIT, style)])?;
     }
     area.present()
+}
+
+/// The scale of the times of a series, on a drawing so wide.
+pub(crate) fn time_axis(series: &TimeSeries, width: u32) -> Axis {
+    let step_s = time_step(series, labels_across(width) as i64);
+    Axis {
+        range: series.from_s as f64..series.to_s as f64,
+        lines: time_lines(series, step_s),
+        label: Box::new(move |time| time_label(time as i64, step_s)),
+    }
 }
 
 fn value_axis(series: &TimeSeries, unit: AxisUnit, marks: &Marks) -> Axis {

@@ -10,11 +10,11 @@
 
 pub mod client;
 mod folder;
-mod memory;
 mod pool;
 mod process;
 pub mod settings;
 mod statement;
+mod usage;
 pub mod wire;
 
 pub use folder::SocketFolder;

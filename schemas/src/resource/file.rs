@@ -304,6 +304,10 @@ mod tests {
                 .boxed(),
             (Format::TimeZone, ..) => Just(json!("Europe/Oslo")).boxed(),
             (Format::Country, ..) => "[A-Z]{2}".prop_map(Value::from).boxed(),
+            (Format::HttpUrl, ..) => "https?://[a-z]{1,9}(:[1-9][0-9]{0,3})?(/[a-z,;'=@]{0,9})?"
+                .prop_map(Value::from)
+                .boxed(),
+            (Format::Photos, ..) => "[0-9a-f]{64}".prop_map(Value::from).boxed(),
             (_, _, Limits::OneOf(words)) => {
                 prop::sample::select(words).prop_map(Value::from).boxed()
             }

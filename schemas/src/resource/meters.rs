@@ -16,26 +16,36 @@ pub const METERS: Resource = Resource {
     item_path: "/api/v1/meters/{id}",
     doc: "What measures electricity.",
     fields: &[
-        Field::text("serial_number", "The number on its plate.")
+        Field::text(11, "serial_number", "The number on its plate.")
             .required()
             .unique(),
-        Field::reference("site", "sites", "Where it is mounted.").required(),
-        Field::reference("pool", "pools", "The pool that it measures, if one alone."),
-        Field::one_of("measures", MEASURES, "What it measures.").required(),
-        Field::text("manufacturer", "Who made it."),
-        Field::text("model", "Its model."),
+        Field::reference(12, "site", "sites", "Where it is mounted.").required(),
+        Field::reference(
+            13,
+            "pool",
+            "pools",
+            "The pool that it measures, if one alone.",
+        ),
+        Field::one_of(14, "measures", MEASURES, "What it measures.").required(),
+        Field::text(15, "manufacturer", "Who made it."),
+        Field::text(16, "model", "Its model."),
         Field::number(
+            17,
             "ct_ratio",
             Unit::None,
             0.001,
             1e6,
             "What a reading is multiplied by: primary over secondary current of its transformers.",
         ),
-        Field::one_of("accuracy_class", CLASSES, "Its class of accuracy."),
-        Field::count("phases", 1, 3, "Phases that it measures."),
-        Field::time("installed_at", "When it was mounted."),
-        Field::time("calibrated_at", "When it was calibrated."),
-        Field::time("calibration_due_at", "When it is to be calibrated again."),
+        Field::one_of(18, "accuracy_class", CLASSES, "Its class of accuracy."),
+        Field::count(19, "phases", 1, 3, "Phases that it measures."),
+        Field::time(20, "installed_at", "When it was mounted."),
+        Field::time(21, "calibrated_at", "When it was calibrated."),
+        Field::time(
+            22,
+            "calibration_due_at",
+            "When it is to be calibrated again.",
+        ),
     ],
     rules: &[Rule::Before("calibrated_at", "calibration_due_at")],
 };

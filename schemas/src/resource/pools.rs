@@ -16,11 +16,17 @@ pub const POOLS: Resource = Resource {
     item_path: "/api/v1/pools/{id}",
     doc: "Mining pools as they are registered, with the energy that they may draw.",
     fields: &[
-        Field::text("name", "The name people use.").required(),
-        Field::reference("operator", "operators", "Who runs it.").required(),
-        Field::text("location", "Where it is.").required(),
-        Field::reference("site", "sites", "Where its machines stand, if at one site."),
+        Field::text(11, "name", "The name people use.").required(),
+        Field::reference(12, "operator", "operators", "Who runs it.").required(),
+        Field::text(13, "location", "Where it is.").required(),
+        Field::reference(
+            14,
+            "site",
+            "sites",
+            "Where its machines stand, if at one site.",
+        ),
         Field::number(
+            15,
             "power_limit_kw",
             Unit::Kilowatts,
             0.0,
@@ -29,6 +35,7 @@ pub const POOLS: Resource = Resource {
         )
         .required(),
         Field::number(
+            16,
             "energy_limit_kwh",
             Unit::KilowattHours,
             0.0,
@@ -36,10 +43,16 @@ pub const POOLS: Resource = Resource {
             "The most energy it may draw in a period.",
         )
         .required(),
-        Field::one_of("energy_period", PERIODS, "The period of energy_limit_kwh.").required(),
-        Field::text("algorithm", "What is hashed, such as sha256d or rx/0."),
-        Field::text("accreditation", "The number of its accreditation.").unique(),
-        Field::one_of("status", STATUSES, "What it is."),
+        Field::one_of(
+            17,
+            "energy_period",
+            PERIODS,
+            "The period of energy_limit_kwh.",
+        )
+        .required(),
+        Field::text(18, "algorithm", "What is hashed, such as sha256d or rx/0."),
+        Field::text(19, "accreditation", "The number of its accreditation.").unique(),
+        Field::one_of(20, "status", STATUSES, "What it is."),
     ],
     rules: &[],
 };

@@ -12,7 +12,8 @@ use serde_json::{Map, Number, Value};
 
 use crate::column::{Column, Kind, Limits};
 use crate::hours::Hours;
-use crate::resource::{Field, Format, MAX_ID_BYTES, Resource, Rule};
+use crate::photo;
+use crate::resource::{Field, Format, MAX_ID_BYTES, Resource, Rule, http_url};
 use crate::stream::registry::MAX_JSON_BYTES;
 
 /// The fields of a resource by name.
@@ -39,7 +40,8 @@ impl fmt::Display for FieldFault {
 }
 
 impl FieldFault {
-    fn new(field: &str, reason: impl fmt::Display) -> Self {
+    /// A fault of this field, for this reason.
+    pub fn new(field: &str, reason: impl fmt::Display) -> Self {
         Self {
             field: field.to_owned(),
             reason: format!("field `{field}`: {reason}"),
@@ -156,6 +158,7 @@ impl Rule {
                     FieldFault::new(needed, format!("it is needed where {field} is {value}"))
                 })
             }
+            Rule::Holds(broken) => broken(values),
             _ => None,
         }
     }
@@ -262,6 +265,13 @@ impl Field {
                 None => Err(format!(
                     "{:?} is not from one time of a day to another, such as 17:00-21:30",
                     shown(text)
+                )),
+            },
+            Format::Photos => photo::check_digests(text),
+            Format::HttpUrl => match http_url::fault(text) {
+                None => Ok(()),
+                Some(why) => Err(format!(
+                    "it is no address such as https://site.example:5000, for {why}"
                 )),
             },
             Format::TimeZone => match text.contains('/') || text == "UTC" {

@@ -21,7 +21,8 @@ pub fn views() -> impl Iterator<Item = SqlView> {
     })
 }
 
-fn columns() -> Vec<Column> {
+/// The columns of `anomaly_periods`.
+pub fn columns() -> Vec<Column> {
     let value = |name, doc| Column::new(name, Kind::Float, doc).unit(Unit::ByQuantity);
     vec![
         Column::new(

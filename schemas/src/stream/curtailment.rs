@@ -181,7 +181,7 @@ impl Stream for Curtailments {
         GapPolicy::Record
     }
     fn write_permission(&self) -> WritePermission {
-        WritePermission::Internal
+        WritePermission::Site
     }
     fn read_permission(&self) -> ReadPermission {
         ReadPermission::Reader

@@ -16,6 +16,7 @@ pub const CHAINED: &[&str] = &[
     "access",
     "violations",
     "orders",
+    "site_commands",
 ];
 /// What a row is.
 pub const KINDS: &[&str] = &["fact", "checkpoint"];

@@ -88,7 +88,7 @@ impl Stream for Notifications {
         GapPolicy::Record
     }
     fn write_permission(&self) -> WritePermission {
-        WritePermission::Internal
+        WritePermission::Site
     }
     fn read_permission(&self) -> ReadPermission {
         ReadPermission::Reader

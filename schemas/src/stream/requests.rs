@@ -1,4 +1,4 @@
-//! `requests`: who asked this system for what over its API, and how it was answered.
+//! `requests`: who asked this system for what over its wires, and how it was answered.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::column::{Column, Kind, Limits, Unit};
 use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// The ways in.
-pub const WIRES: &[&str] = &["http"];
+pub const WIRES: &[&str] = &["http", "flight", "postgres"];
 
 /// The stream of requests.
 pub struct Requests;
@@ -26,12 +26,17 @@ const COLUMNS: &[Column] = &[
     Column::new(
         "route",
         Kind::Text,
-        "Method and path as the list of routes writes it, never with what was asked for.",
+        "Over http method and path as the list of routes writes it, over flight the call, over \
+         postgres the command; never with what was asked for.",
     )
     .required(),
-    Column::new("status", Kind::Int, "The status of the answer.")
-        .required()
-        .limits(Limits::Int(100, 599)),
+    Column::new(
+        "status",
+        Kind::Int,
+        "The status of the answer; over flight and postgres that which http has for it.",
+    )
+    .required()
+    .limits(Limits::Int(100, 599)),
     Column::new(
         "duration_ms",
         Kind::Float,
@@ -68,7 +73,7 @@ impl Stream for Requests {
         "requests"
     }
     fn doc(&self) -> &'static str {
-        "Requests of the HTTP API: who, which route, how it was answered."
+        "Requests over HTTP, Flight and PostgreSQL's wire: who, which route, how it was answered."
     }
     fn columns(&self) -> &'static [Column] {
         COLUMNS

@@ -62,7 +62,7 @@ impl Stream for Signals {
         GapPolicy::Record
     }
     fn write_permission(&self) -> WritePermission {
-        WritePermission::Internal
+        WritePermission::Site
     }
     fn read_permission(&self) -> ReadPermission {
         ReadPermission::Reader

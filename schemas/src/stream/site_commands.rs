@@ -100,7 +100,7 @@ impl Stream for SiteCommands {
         GapPolicy::Record
     }
     fn write_permission(&self) -> WritePermission {
-        WritePermission::Internal
+        WritePermission::Site
     }
     fn read_permission(&self) -> ReadPermission {
         ReadPermission::Reader

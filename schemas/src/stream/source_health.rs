@@ -86,7 +86,7 @@ impl Stream for SourceHealths {
         GapPolicy::Record
     }
     fn write_permission(&self) -> WritePermission {
-        WritePermission::Internal
+        WritePermission::Site
     }
     fn read_permission(&self) -> ReadPermission {
         ReadPermission::Reader

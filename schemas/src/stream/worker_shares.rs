@@ -11,7 +11,7 @@ use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WriteP
 /// The coordinator's verdicts.
 pub const LOCAL_VERDICTS: &[&str] = &["right", "believed", "wrong", "unchecked"];
 /// The upstream pool's verdicts.
-pub const UPSTREAM_VERDICTS: &[&str] = &["accepted", "refused", "unsent"];
+pub const UPSTREAM_VERDICTS: &[&str] = &["accepted", "refused", "unsent", "unanswered"];
 
 /// The stream of workers' shares.
 pub struct WorkerShares;
@@ -59,8 +59,8 @@ const COLUMNS: &[Column] = &[
     Column::new(
         "upstream_verdict",
         Kind::Text,
-        "The pool's: accepted, refused, or unsent (its job ended first); absent for a share that \
-         was not for the pool.",
+        "The pool's: accepted, refused, unsent (its job ended first), or unanswered (it was sent, \
+         and the connection ended first); absent for a share that was not for the pool.",
     )
     .limits(Limits::OneOf(UPSTREAM_VERDICTS)),
     Column::new(

@@ -75,19 +75,24 @@ impl SnapshotTable {
         (chosen, straddles)
     }
 
-    /// Whether a file's partition leaves space for a filter of the form `column = 'text'`; the
-    /// reader looks at everything else.
+    /// Whether what the log says of a file leaves space for a filter: for one of the form
+    /// `column = 'text'` its partition, for `column IS NULL` and `column IS NOT NULL` its count of
+    /// nulls. The reader looks at everything else.
     fn may_hold(&self, file: &DataFile, filter: &Expr) -> bool {
-        let Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: Operator::Eq,
-            right,
-        }) = filter
-        else {
-            return true;
-        };
-        let (Expr::Column(column), Expr::Literal(value, _)) = (left.as_ref(), right.as_ref())
-        else {
+        match filter {
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::Eq,
+                right,
+            }) => self.may_equal(file, left, right),
+            Expr::IsNull(of) => nulls(file, of) != Some(0),
+            Expr::IsNotNull(of) => nulls(file, of) != Some(file.rows),
+            _ => true,
+        }
+    }
+
+    fn may_equal(&self, file: &DataFile, left: &Expr, right: &Expr) -> bool {
+        let (Expr::Column(column), Expr::Literal(value, _)) = (left, right) else {
             return true;
         };
         let partition = self
@@ -282,6 +287,14 @@ impl TableProvider for SnapshotTable {
             columns.collect::<Vec<_>>(),
             filtered,
         )?))
+    }
+}
+
+/// How many rows of a file have no value for a column, where the log says so.
+fn nulls(file: &DataFile, of: &Expr) -> Option<i64> {
+    match of {
+        Expr::Column(column) => file.nulls.get(&column.name).copied(),
+        _ => None,
     }
 }
 

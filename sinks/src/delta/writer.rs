@@ -201,6 +201,7 @@ impl TableWriter {
             match self.try_commit(range, &lines, attempted).await {
                 Ok(true) => {
                     self.offset = Some(range.last);
+                    self.tell_commit();
                     // Before and after: whether this process slept before the commit or in the
                     // middle of it, the files are there.
                     return self.upload_again(&files, &mut uploaded).await;
@@ -214,6 +215,11 @@ impl TableWriter {
             }
             attempted = true;
         }
+    }
+
+    fn tell_commit(&self) {
+        let (table, seconds) = (self.table.name.clone(), now_ms() as f64 / 1_000.0);
+        metrics::gauge!("headframe_commit_time_seconds", "table" => table).set(seconds);
     }
 
     /// The data files of a batch. A large one is computed for longer than the other work of a

@@ -11,6 +11,8 @@ pub struct Challenge {
     realm: String,
     nonce: String,
     opaque: Option<String>,
+    /// The answer before was right but for its nonce, which was another connection's or too old.
+    pub is_stale: bool,
 }
 
 impl Challenge {
@@ -33,6 +35,7 @@ impl Challenge {
             realm: String::new(),
             nonce: String::new(),
             opaque: None,
+            is_stale: false,
         };
         for part in split(text) {
             let (name, value) = part.split_once('=')?;
@@ -40,6 +43,7 @@ impl Challenge {
             match name.trim().to_ascii_lowercase().as_str() {
                 "realm" => value.clone_into(&mut challenge.realm),
                 "nonce" => value.clone_into(&mut challenge.nonce),
+                "stale" => challenge.is_stale = value.eq_ignore_ascii_case("true"),
                 "opaque" => challenge.opaque = Some(value.to_owned()),
                 "algorithm" if !value.eq_ignore_ascii_case("MD5") => return None,
                 "qop" if !value.split(',').any(|qop| qop.trim() == "auth") => return None,
@@ -141,6 +145,9 @@ mod tests {
                     Digest \
                     qop=\"auth\",algorithm=MD5,realm=\"monero-rpc\",nonce=\"T/Q1==\",stale=false";
         assert_eq!(Challenge::parse(both).unwrap().nonce, "T/Q1==");
+        assert!(!Challenge::parse(both).unwrap().is_stale);
+        let stale = "Digest qop=\"auth\",algorithm=MD5,realm=\"x\",nonce=\"n\",stale=true";
+        assert!(Challenge::parse(stale).unwrap().is_stale);
         assert_eq!(Challenge::parse("Basic realm=\"x\""), None);
         assert_eq!(
             Challenge::parse("Digest qop=\"auth\",algorithm=SHA-256,realm=\"x\",nonce=\"n\""),

@@ -86,7 +86,13 @@ impl Fixture {
 
     /// Every sequence in the table, sorted.
     pub async fn sequences(&self) -> Vec<i64> {
-        let snapshot = SnapshotReader::open(&self.lake, table())
+        self.numbers(table(), "SELECT seq FROM t ORDER BY seq")
+            .await
+    }
+
+    /// The first column of what a statement says of a table, which it calls `t`.
+    pub async fn numbers(&self, table: Table, sql: &str) -> Vec<i64> {
+        let snapshot = SnapshotReader::open(&self.lake, table)
             .refresh()
             .await
             .unwrap();
@@ -95,13 +101,7 @@ impl Fixture {
         session
             .register_table("t", Arc::new(SnapshotTable::new(snapshot)))
             .unwrap();
-        let rows = session
-            .sql("SELECT seq FROM t ORDER BY seq")
-            .await
-            .unwrap()
-            .collect()
-            .await
-            .unwrap();
+        let rows = session.sql(sql).await.unwrap().collect().await.unwrap();
         rows.iter()
             .flat_map(|batch| {
                 batch
@@ -124,23 +124,24 @@ pub fn range(first: i64, last: i64) -> SeqRange {
 
 /// One good row a sequence.
 pub fn rows(first: i64, last: i64) -> Vec<RecordBatch> {
-    rows_on("2026-01-02", 1_767_312_000_000_000, first, last)
-}
-
-/// The same, stored on another day at this time in microseconds since 1970.
-pub fn rows_on(day: &str, time_us: i64, first: i64, last: i64) -> Vec<RecordBatch> {
-    let schema = table().schema();
     let lines: Vec<String> = (first..=last)
         .map(|seq| {
-            let time = time_us + seq;
+            let time = 1_767_312_000_000_000 + seq;
             format!(
                 r#"{{"seq":{seq},"row":0,"ingest_time":{time},"event_time":{time},"site":"a",
-                "sensor":"s","quantity":"temperature_c","value":{seq}.5,"ingest_date":"{day}"}}"#
+                "sensor":"s","quantity":"temperature_c","value":{seq}.5,
+                "ingest_date":"2026-01-02"}}"#
             )
         })
         .collect();
+    decoded(&table(), &lines.join("\n"))
+}
+
+/// Rows of a table from their JSON.
+pub fn decoded(table: &Table, json: &str) -> Vec<RecordBatch> {
+    let schema = table.schema();
     let reader = arrow::json::ReaderBuilder::new(schema.clone())
-        .build(std::io::Cursor::new(lines.join("\n")))
+        .build(std::io::Cursor::new(json))
         .unwrap();
     reader
         .map(|batch| codec::conform(&schema, &batch.unwrap()).unwrap())

@@ -1,12 +1,17 @@
 //! Upkeep changes files and never rows, and two owners never both count.
 
+use headframe_schemas::rollup::energy::EnergyRollup;
+use headframe_schemas::rollup::sensors::SensorsRollup;
+use headframe_schemas::{Rollup, Table, stream};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
-use headframe_sinks::{SinkError, SnapshotReader};
+use headframe_sinks::{SinkError, SnapshotReader, TableWriter};
+use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Fixture, range, rows, rows_on, table};
+use crate::fixture::{BINDING, Fixture, decoded, range, rows, table};
 
 /// 2026-01-03, when the rows of the fixture are a day old.
 const NOW_MS: i64 = 1_767_398_400_000;
+const DAY_MS: i64 = 86_400_000;
 
 fn eager() -> MaintenanceConfig {
     MaintenanceConfig {
@@ -70,32 +75,143 @@ async fn the_older_of_two_owners_changes_nothing() {
     assert_eq!(fixture.sequences().await, (1..=10).collect::<Vec<_>>());
 }
 
+/// A table of which each row counts one.
+struct Counted {
+    table: Table,
+    /// What distinguishes its rows from those of other tables, as JSON.
+    own: String,
+    /// SQL for how many rows were written.
+    count: String,
+    /// When rows of 2026-01-02 are old, milliseconds since 1970.
+    old_ms: i64,
+}
+
+impl Counted {
+    /// Rows are old seven days after the day that they were stored in.
+    fn raw(name: &str, own: &str) -> Self {
+        Self {
+            table: Table::raw(stream::find(name).unwrap()),
+            own: own.to_owned(),
+            count: "SELECT count(*) FROM t".to_owned(),
+            old_ms: NOW_MS + 7 * DAY_MS,
+        }
+    }
+
+    /// Rows are old seven days after their week, which ends with 2026-01-07.
+    fn rollup(rollup: &dyn Rollup, own: &str) -> Self {
+        let counted = rollup.measures()[0].column.name;
+        Self {
+            table: Table::rollup(rollup),
+            own: format!(r#"{own},"{counted}":1"#),
+            count: format!("SELECT sum({counted}) FROM t"),
+            old_ms: NOW_MS + 12 * DAY_MS,
+        }
+    }
+
+    fn all() -> [Self; 4] {
+        let sensor = r#""site":"a","sensor":"s","quantity":"temperature_c""#;
+        let meter = r#""site":"a","meter":"m""#;
+        [
+            Self::raw("sensors", &format!(r#"{sensor},"value":1.5"#)),
+            Self::raw("energy", &format!(r#"{meter},"power_w":1.5"#)),
+            Self::rollup(&SensorsRollup, sensor),
+            Self::rollup(&EnergyRollup, meter),
+        ]
+    }
+
+    /// Writes one row of this time.
+    async fn write(&self, writer: &mut TableWriter, seq: i64, time_ms: i64) {
+        let time = chrono::DateTime::from_timestamp_millis(time_ms).unwrap();
+        let (time_us, date) = (time_ms * 1_000, time.format("%Y-%m-%d"));
+        let json = match self.table.partitions {
+            1 => format!(
+                r#"{{"seq":{seq},"row":0,"ingest_time":{time_us},"event_time":{time_us},{},
+                "ingest_date":"{date}"}}"#,
+                self.own
+            ),
+            _ => format!(
+                r#"{{"bin":{time_us},{},"tier":"1h","month":"{}"}}"#,
+                self.own,
+                time.format("%Y-%m")
+            ),
+        };
+        let rows = decoded(&self.table, &json);
+        writer.commit(range(seq, seq), &rows).await.unwrap();
+    }
+
+    /// How many rows were written into files that are compressed harder, and into others.
+    async fn files(&self, fixture: &Fixture) -> (usize, usize) {
+        let reader = SnapshotReader::open(&fixture.lake, self.table.clone());
+        let snapshot = reader.refresh().await.unwrap();
+        let paths = snapshot.files.iter().map(|file| &file.add.path);
+        let cold = paths.filter(|path| path.contains("/cold-")).count();
+        (cold, snapshot.files.len() - cold)
+    }
+
+    async fn written(&self, fixture: &Fixture) -> i64 {
+        fixture.numbers(self.table.clone(), &self.count).await[0]
+    }
+
+    async fn open(&self, fixture: &Fixture, small_files: usize) -> (TableWriter, Maintenance) {
+        let stop = CancellationToken::new();
+        let writer = TableWriter::open(&fixture.lake, self.table.clone(), BINDING, stop);
+        let writer = writer.await.unwrap();
+        let config = MaintenanceConfig {
+            small_files,
+            ..MaintenanceConfig::default()
+        };
+        let owner = Maintenance::open(&fixture.lake, self.table.clone(), config).await;
+        (writer, owner.unwrap().unwrap())
+    }
+}
+
+/// The clock is the test's: rows are compressed once, a week after their day or week, and dropped
+/// two years after their time.
 #[tokio::test]
 async fn old_rows_are_compressed_once_and_dropped_in_time() {
+    for of in Counted::all() {
+        let (fixture, name) = (Fixture::new(), of.table.name.as_str());
+        let (mut writer, mut owner) = of.open(&fixture, 32).await;
+        let first_ms = NOW_MS - DAY_MS;
+        for seq in 1..=10 {
+            of.write(&mut writer, seq, first_ms + seq * 3_600_000).await;
+        }
+        for (now, rewritten) in [(of.old_ms, 0), (of.old_ms + 1, 10), (of.old_ms + 1, 0)] {
+            let round = owner.round(now).await.unwrap();
+            assert_eq!(round.rewritten, rewritten, "{name} at {now}");
+        }
+        assert_eq!(of.files(&fixture).await, (1, 0), "{name}");
+        assert_eq!(of.written(&fixture).await, 10, "{name}");
+        // A new one stays as it is, beside what is old.
+        of.write(&mut writer, 11, of.old_ms).await;
+        assert_eq!(owner.round(of.old_ms + 1).await.unwrap().rewritten, 0);
+        assert_eq!(of.files(&fixture).await, (1, 1), "{name}");
+        // Time has come no further than the newest row.
+        for (seq, days, expired) in [(12, 730, 0), (13, 731, 1)] {
+            let now = first_ms + days * DAY_MS;
+            of.write(&mut writer, seq, now).await;
+            let round = owner.round(now).await.unwrap();
+            assert_eq!(round.expired, expired, "{name} after {days} days");
+        }
+        assert_eq!(of.written(&fixture).await, 3, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn late_windows_of_old_weeks_are_compressed_and_stay_few_files() {
+    let of = &Counted::all()[3];
     let fixture = Fixture::new();
-    let mut writer = filled(&fixture).await;
-    let mut owner = Maintenance::open(&fixture.lake, table(), eager())
-        .await
-        .unwrap()
-        .unwrap();
-    let later = NOW_MS + 10 * 86_400_000;
-    assert_eq!(owner.round(later).await.unwrap().rewritten, 10);
-    assert_eq!(
-        owner.round(later).await.unwrap().rewritten,
-        0,
-        "cold files stay as they are"
-    );
-    assert_eq!(fixture.sequences().await, (1..=10).collect::<Vec<_>>());
-    let years_later = NOW_MS + 731 * 86_400_000;
-    writer
-        .commit(
-            range(11, 11),
-            &rows_on("2028-01-04", years_later * 1_000, 11, 11),
-        )
-        .await
-        .unwrap();
-    assert_eq!(owner.round(years_later).await.unwrap().expired, 1);
-    assert_eq!(fixture.sequences().await, [11]);
+    let (mut writer, mut owner) = of.open(&fixture, 4).await;
+    let mut most = 0;
+    for seq in 1..=10 {
+        of.write(&mut writer, seq, NOW_MS - DAY_MS).await;
+        owner.round(of.old_ms + 1).await.unwrap();
+        let (cold, fresh) = of.files(&fixture).await;
+        assert_eq!(fresh, 0, "after {seq}");
+        most = most.max(cold);
+    }
+    assert!(most <= 4, "{most} files");
+    assert_eq!(of.written(&fixture).await, 10);
 }
 
 #[tokio::test]

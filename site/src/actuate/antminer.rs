@@ -10,9 +10,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::cgminer::summary;
-use super::{
-    ActuateFailure, Actuator, Control, Link, Outcome, ReadBack, digest, malformed, refused,
-};
+use super::{ActuateFailure, Actuator, Control, Link, Outcome, ReadBack, http, malformed, refused};
 use crate::command::{Action, PowerMode};
 
 /// What of the configuration is written back.
@@ -107,7 +105,7 @@ impl Actuator for Antminer {
     ) -> Result<Outcome, ActuateFailure> {
         let mode = self.mode(action)?;
         let conf = "/cgi-bin/get_miner_conf.cgi";
-        let conf = digest::ask(link, Method::GET, &self.web, conf, None).await?;
+        let conf = http::ask(link, Method::GET, &self.web, conf, None).await?;
         let conf = json::document(Some(&Some(conf.body))).map_err(malformed)?;
         // Writing it again would start the miner anew.
         if mode_of(&conf) == Some(f64::from(mode)) {
@@ -115,7 +113,7 @@ impl Actuator for Antminer {
         }
         let changed = with_mode(&conf, mode)?.to_string();
         let path = "/cgi-bin/set_miner_conf.cgi";
-        let answer = digest::ask(link, Method::POST, &self.web, path, Some(changed)).await?;
+        let answer = http::ask(link, Method::POST, &self.web, path, Some(changed)).await?;
         let answer = json::document(Some(&Some(answer.body))).map_err(malformed)?;
         match answer.get("stats").and_then(Value::as_str) {
             Some("success") => Ok(Outcome::Acknowledged),

@@ -138,6 +138,17 @@ impl ActuatorConfig {
         }
     }
 
+    /// What it controls, and by which way each is told; nothing where its kind is unknown.
+    pub fn routes(&self) -> Vec<(Target, Path)> {
+        let Ok(kind) = self.kind_of_actuator() else {
+            return Vec::new();
+        };
+        let targets = self.targets().into_iter();
+        targets
+            .map(|target| (target.clone(), kind.path(&target)))
+            .collect()
+    }
+
     /// Every target that it controls, of those that are named rightly.
     pub fn targets(&self) -> Vec<Target> {
         let controls = self.all_controls();
@@ -203,7 +214,7 @@ impl ActuatorConfig {
 }
 
 /// The address with its port, or without a slash at its end.
-fn address(text: &str, form: AddressForm) -> Result<String, String> {
+pub(super) fn address(text: &str, form: AddressForm) -> Result<String, String> {
     match form {
         AddressForm::Http => {
             let hint = || format!("address is {text:?}; write http://host or https://host:port");

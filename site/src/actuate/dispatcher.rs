@@ -1,6 +1,6 @@
-//! Carries commands out: a bounded number at a time, those to one device one after the other, each
-//! with the timeout and the retries of its kind; a newer command to the same target ends an older
-//! one that is still being tried.
+//! Carries commands out: a bounded number at a time, those to one device, or to one machine behind
+//! a service, one after the other, each with the timeout and the retries of its kind; a newer
+//! command to the same target by the same way ends an older one that is still being tried.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,14 +30,14 @@ struct Device {
     credentials: Credentials,
     timeout: Duration,
     retries: &'static [Duration],
-    /// Small devices have few connections.
-    turn: tokio::sync::Mutex<()>,
 }
 
 /// A target by one way.
 struct Route {
     device: Arc<Device>,
     control: Control,
+    /// Small devices have few connections: all targets of one share its turn.
+    turn: Arc<tokio::sync::Mutex<()>>,
     state: Mutex<RouteState>,
 }
 
@@ -99,8 +99,16 @@ impl Dispatcher {
 
     /// Carries one command out; the report is its last.
     pub async fn apply(&self, command: &Command) -> CommandReport {
+        self.apply_and_report(command, None).await
+    }
+
+    async fn apply_and_report(
+        &self,
+        command: &Command,
+        reports: Option<&mpsc::Sender<CommandReport>>,
+    ) -> CommandReport {
         let progress = match self.route(&command.target, command.path) {
-            Some(route) => self.0.carry_out(route, command).await,
+            Some(route) => self.0.carry_out(route, command, reports).await,
             None => {
                 let (target, path) = (&command.target, command.path);
                 Progress::Failed(format!("no actuator controls {target:?} by {path:?}"))
@@ -128,14 +136,8 @@ impl Dispatcher {
         for command in commands {
             let (dispatcher, reports) = (self.clone(), reports.clone());
             tasks.spawn(async move {
-                let sent = CommandReport {
-                    command: command.id,
-                    progress: Progress::Sent,
-                    at: (dispatcher.0.clock)(),
-                };
+                let report = dispatcher.apply_and_report(&command, Some(&reports)).await;
                 // Nobody listens while the controller stops.
-                reports.send(sent).await.ok();
-                let report = dispatcher.apply(&command).await;
                 reports.send(report).await.ok();
             });
         }
@@ -147,7 +149,7 @@ impl Dispatcher {
             ActuateFailure::Unsupported(format!("no actuator controls {target:?} by {path:?}"))
         })?;
         let device = &route.device;
-        let _turn = device.turn.lock().await;
+        let _turn = route.turn.lock().await;
         let _permit = self.0.permits.acquire().await;
         let link = self.0.link(device);
         let read = device.actuator.read_back(&route.control, &link);
@@ -161,7 +163,7 @@ impl Dispatcher {
     pub async fn refresh(&self) -> Vec<(Target, String)> {
         let refreshed = self.0.routes.iter().map(|((target, _), route)| async move {
             let action = route.due((self.0.clock)())?;
-            let _turn = route.device.turn.lock().await;
+            let _turn = route.turn.lock().await;
             // A command may have come first.
             if route.due((self.0.clock)()) != Some(action) {
                 return None;
@@ -199,14 +201,18 @@ fn add_routes(
         credentials: entry.credentials()?,
         timeout: Duration::from_secs_f64(timeout_s),
         retries: kind.retries(),
-        turn: tokio::sync::Mutex::new(()),
     });
+    let turn = Arc::<tokio::sync::Mutex<()>>::default();
     for control in entry.all_controls() {
         let target = control.target()?;
         let path = kind.path(&target);
         let route = Route {
             device: device.clone(),
             control,
+            turn: match kind.is_one_at_a_time() {
+                true => turn.clone(),
+                false => Arc::default(),
+            },
             state: Mutex::default(),
         };
         routes.insert((target, path), route);
@@ -256,14 +262,29 @@ impl Shared {
         }
     }
 
-    async fn carry_out(&self, route: &Route, command: &Command) -> Progress {
+    /// Tries a command until it is done, failed or followed by another. That its turn has come is
+    /// reported.
+    async fn carry_out(
+        &self,
+        route: &Route,
+        command: &Command,
+        mut reports: Option<&mpsc::Sender<CommandReport>>,
+    ) -> Progress {
         route.announce(command.id);
         let mut pauses = route.device.retries.iter();
         loop {
             let result = {
-                let _turn = route.device.turn.lock().await;
+                let _turn = route.turn.lock().await;
                 if let Some(newer) = route.newer(command.id) {
                     return Progress::Superseded(newer);
+                }
+                if let Some(reports) = reports.take() {
+                    let sent = CommandReport {
+                        command: command.id,
+                        progress: Progress::Sent,
+                        at: (self.clock)(),
+                    };
+                    reports.send(sent).await.ok();
                 }
                 let result = self.attempt(route, command.action).await;
                 if result.is_ok() {

@@ -2,20 +2,20 @@
 //! and the state of each command until it is complete.
 //!
 //! `POST /api/actions/power-mode/{miner}` answers `{"status", "command"}`; `GET
-//! /api/actions/status/{command}` answers pending, in-progress, complete or failed. A token never
-//! goes over plain HTTP, unless to this machine.
+//! /api/actions/status/{command}` answers pending, in-progress, complete or failed; `GET /api/ping`
+//! answers when the service is there and knows the key. A token never goes over plain HTTP, unless
+//! to this machine.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use headframe_ingest::source::{Method, json};
+use headframe_ingest::source::{Method, is_private, json};
 use serde::Deserialize;
 use serde_json::Value;
-use url::{Host, Url};
 
 use super::{
     ActuateFailure, Actuator, ActuatorKind, AddressForm, Control, Keys, Link, Outcome, ReadBack,
-    digest, malformed, parse_keys, refused,
+    http, malformed, parse_keys, refused,
 };
 use crate::command::{Action, Path, PowerMode, Target};
 
@@ -48,6 +48,9 @@ impl ActuatorKind for Foreman {
     fn timeout_s(&self) -> f64 {
         60.0
     }
+    fn is_one_at_a_time(&self) -> bool {
+        false
+    }
     fn retries(&self) -> &'static [Duration] {
         &[]
     }
@@ -68,20 +71,6 @@ impl ActuatorKind for Foreman {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ForemanKeys {}
-
-/// HTTPS, or this machine.
-pub(crate) fn is_private(address: &str) -> bool {
-    let Ok(url) = Url::parse(address) else {
-        return false;
-    };
-    let is_here = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    url.scheme() == "https" || is_here
-}
 
 struct ForemanService {
     address: String,
@@ -107,7 +96,7 @@ impl ForemanService {
         body: Option<String>,
         link: &Link<'_>,
     ) -> Result<Value, ActuateFailure> {
-        let answer = digest::ask(link, method, &self.address, path, body).await?;
+        let answer = http::ask(link, method, &self.address, path, body).await?;
         json::document(Some(&Some(answer.body))).map_err(malformed)
     }
 }
@@ -150,27 +139,9 @@ impl Actuator for ForemanService {
         }
     }
 
-    async fn read_back(&self, _: &Control, _: &Link<'_>) -> Result<ReadBack, ActuateFailure> {
+    /// It does not say what a machine does, only that it is there.
+    async fn read_back(&self, _: &Control, link: &Link<'_>) -> Result<ReadBack, ActuateFailure> {
+        http::ask(link, Method::GET, &self.address, "/api/ping", None).await?;
         Ok(ReadBack::default())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_private;
-
-    #[test]
-    fn a_token_goes_over_https_or_to_this_machine() {
-        for (address, private) in [
-            ("https://api.foreman.mn", true),
-            ("http://foreman.mn", false),
-            ("http://127.0.0.1:9000", true),
-            ("http://[::1]:9000", true),
-            ("http://localhost", true),
-            ("http://localhost.example.org", false),
-            ("foreman.mn", false),
-        ] {
-            assert_eq!(is_private(address), private, "{address}");
-        }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::relay::{RelayActuator, Relays, numbered};
 use super::{
     ActuateFailure, Actuator, ActuatorKind, AddressForm, Control, Keys, Link, RELAY_RETRIES,
-    ReadBack, digest, malformed, parse_keys,
+    ReadBack, http, malformed, parse_keys,
 };
 use crate::command::{Path, Target};
 
@@ -70,7 +70,7 @@ struct ShellyRelays {
 
 impl ShellyRelays {
     async fn ask(&self, path: &str, link: &Link<'_>) -> Result<Value, ActuateFailure> {
-        let answer = digest::ask(link, Method::GET, &self.address, path, None).await?;
+        let answer = http::ask(link, Method::GET, &self.address, path, None).await?;
         json::document(Some(&Some(answer.body))).map_err(malformed)
     }
 }

@@ -1,19 +1,15 @@
 //! `snmp`: outlets of PDUs over SNMP v1 or v2c, by object identifiers that stand in data: those of
 //! APC and Raritan here, any others in the configuration.
 //!
-//! Why not snmp2 0.5.3: it brings 3 crates, and changes the features of displaydoc, which stands
-//! below url and so below DataFusion; everything would be compiled twice or anew. What is needed
-//! here is one GET and one SET of an integer, in the file `ber`.
-//!
 //! The community is the secret; SNMP v1 and v2c send it in clear, so the network of the PDUs should
 //! carry nothing else.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use headframe_ingest::source::{Credentials, Failure};
+use headframe_ingest::source::snmp_message::{Oid, Pdu, Value, Version, error_name};
+use headframe_ingest::source::{Credentials, SnmpLink};
 use serde::Deserialize;
-use tokio::net::UdpSocket;
 
 use super::relay::{RelayActuator, Relays, numbered};
 use super::{
@@ -21,15 +17,6 @@ use super::{
     ReadBack, malformed, parse_keys, refused,
 };
 use crate::command::{Path, Target};
-
-mod ber;
-
-use ber::{Pdu, Version};
-
-/// Bytes of an answer.
-const MOST_BYTES: usize = 4_096;
-/// Before a request is sent again, which UDP may have lost.
-const RESEND: Duration = Duration::from_millis(800);
 
 /// Where an outlet is written and read, and what the numbers mean. `{n}` in an identifier is the
 /// outlet's number.
@@ -122,7 +109,7 @@ impl ActuatorKind for Snmp {
             _ => return Err("set either model or outlets".to_owned()),
         };
         for (key, oid) in [("write", &outlets.write), ("read", &outlets.read)] {
-            ber::oid(&oid.replace("{n}", "1"))
+            Oid::parse(&oid.replace("{n}", "1"))
                 .map_err(|reason| format!("outlets.{key}: {reason}"))?;
             if !oid.contains("{n}") {
                 return Err(format!("outlets.{key} has no {{n}}, the outlet's number"));
@@ -170,76 +157,39 @@ struct SnmpOutlets {
     version: Version,
 }
 
-fn unreachable(error: &std::io::Error) -> ActuateFailure {
-    Failure::Unreachable(error.to_string()).into()
-}
-
 impl SnmpOutlets {
-    /// One request; the integer in its answer.
-    async fn ask(
-        &self,
-        oid: &str,
-        channel: &str,
-        pdu: Pdu,
-        link: &Link<'_>,
-    ) -> Result<i64, ActuateFailure> {
+    fn oid(template: &str, channel: &str) -> Result<Oid, ActuateFailure> {
+        Oid::parse(&template.replace("{n}", channel)).map_err(ActuateFailure::Unsupported)
+    }
+
+    /// One request about an outlet; the integer in its answer.
+    async fn ask(&self, oid: &Oid, pdu: &Pdu, link: &Link<'_>) -> Result<i64, ActuateFailure> {
         let Credentials::Token { token, .. } = link.credentials else {
             return Err(ActuateFailure::Unsupported(
                 "set secret_env or secret_file to the community, and no user".to_owned(),
             ));
         };
-        let oid = ber::oid(&oid.replace("{n}", channel)).map_err(ActuateFailure::Unsupported)?;
-        let id = request_id();
-        let request = ber::message(self.version, token, id, &oid, pdu);
-        let here = if self.host.starts_with('[') {
-            "[::]:0"
-        } else {
-            "0.0.0.0:0"
+        let device = SnmpLink {
+            host: &self.host,
+            version: self.version,
+            community: token,
         };
-        let socket = UdpSocket::bind(here)
-            .await
-            .map_err(|error| unreachable(&error))?;
-        socket
-            .connect(&self.host)
-            .await
-            .map_err(|error| unreachable(&error))?;
-        let mut bytes = vec![0; MOST_BYTES];
-        loop {
-            // A SET of the same number once more changes nothing.
-            socket
-                .send(&request)
-                .await
-                .map_err(|error| unreachable(&error))?;
-            let resend = tokio::time::Instant::now() + RESEND;
-            while let Ok(received) = tokio::time::timeout_at(resend, socket.recv(&mut bytes)).await
-            {
-                let length = received.map_err(|error| unreachable(&error))?;
-                let answer = ber::answer(&bytes[..length]).map_err(malformed)?;
-                // One of an earlier request may come late.
-                if answer.request_id != id {
-                    continue;
-                }
-                if answer.oid != oid && answer.error == 0 {
-                    return Err(malformed("the PDU answers for another object"));
-                }
-                return match (answer.error, answer.integer) {
-                    (0, Some(integer)) => Ok(integer),
-                    (0, None) => Err(malformed("the PDU has no integer there")),
-                    (error, _) => Err(refused(format!(
-                        "the PDU refuses it: {} (SNMP error {error})",
-                        ber::error_name(error)
-                    ))),
-                };
+        let answer = device.ask(pdu).await?;
+        match (answer.error, answer.bindings.as_slice()) {
+            (0, [found]) if found.oid != *oid => {
+                Err(malformed("the PDU answers for another object"))
             }
+            (0, [found]) => match found.value {
+                Value::Integer(integer) => Ok(integer),
+                _ => Err(malformed("the PDU has no integer there")),
+            },
+            (0, _) => Err(malformed("the PDU answers for another object")),
+            (error, _) => Err(refused(format!(
+                "the PDU refuses it: {} (SNMP error {error})",
+                error_name(error)
+            ))),
         }
     }
-}
-
-/// Unlikely to be that of the request before.
-fn request_id() -> i32 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let micros = now.unwrap_or_default().as_micros();
-    (micros % 0x7FFF_FFFF) as i32
 }
 
 #[async_trait]
@@ -264,15 +214,15 @@ impl Relays for SnmpOutlets {
         } else {
             self.outlets.off
         };
-        self.ask(&self.outlets.write, channel, Pdu::Set(value), link)
-            .await
-            .map(|_| ())
+        let oid = Self::oid(&self.outlets.write, channel)?;
+        let pdu = Pdu::Set(oid.clone(), value);
+        self.ask(&oid, &pdu, link).await.map(|_| ())
     }
 
     async fn read(&self, channel: &str, link: &Link<'_>) -> Result<ReadBack, ActuateFailure> {
-        let value = self
-            .ask(&self.outlets.read, channel, Pdu::Get, link)
-            .await?;
+        let oid = Self::oid(&self.outlets.read, channel)?;
+        let pdu = Pdu::Get(vec![oid.clone()]);
+        let value = self.ask(&oid, &pdu, link).await?;
         let is_on = match value {
             value if value == self.outlets.read_on => true,
             value if value == self.outlets.read_off => false,

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::relay::{RelayActuator, Relays, numbered};
 use super::{
     ActuateFailure, Actuator, ActuatorKind, AddressForm, Control, Keys, Link, RELAY_RETRIES,
-    ReadBack, digest, malformed, parse_keys,
+    ReadBack, http, malformed, parse_keys,
 };
 use crate::command::{Path, Target};
 
@@ -59,7 +59,7 @@ struct TasmotaRelays {
 impl TasmotaRelays {
     async fn ask(&self, command: &str, link: &Link<'_>) -> Result<Value, ActuateFailure> {
         let path = format!("/cm?cmnd={}", command.replace(' ', "%20"));
-        let answer = digest::ask(link, Method::GET, &self.address, &path, None).await?;
+        let answer = http::ask(link, Method::GET, &self.address, &path, None).await?;
         let document = json::document(Some(&Some(answer.body))).map_err(malformed)?;
         match document.get("WARNING").or(document.get("Command")) {
             Some(warning) => Err(super::refused(format!("the device says {warning:.100}"))),

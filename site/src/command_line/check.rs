@@ -1,11 +1,13 @@
 //! `test`: everything that a controller needs, tried once. It switches nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
-use headframe_ingest::source::{ConfiguredSource, Exchange};
+use headframe_ingest::source::{ConfiguredSource, Exchange, Readings, Standing};
+use headframe_ingest::{Nats, NatsConfig};
 
-use super::ConfigFile;
+use super::{ConfigFile, print_text};
 use crate::actuate::Dispatcher;
 use crate::clock::SiteClock;
 use crate::config::SiteConfig;
@@ -13,7 +15,11 @@ use crate::notice::{Notice, Severity};
 use crate::notify::Notifier;
 use crate::request::SignalValue;
 use crate::service::check_folder;
+use crate::shown_text::{plain, plain_lines};
 use crate::signal::ConfiguredSignal;
+
+/// How long NATS may take to answer.
+const NATS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is tried.
 #[derive(Debug, Args)]
@@ -34,10 +40,10 @@ struct Report {
 impl Report {
     fn add(&mut self, what: &str, found: Result<String, String>) {
         match found {
-            Ok(said) => println!("ok    {what}: {said}"),
+            Ok(said) => print_text(&format!("ok    {what}: {}\n", plain(&said))),
             Err(reason) => {
                 self.faults += 1;
-                println!("FAULT {what}: {reason}");
+                print_text(&format!("FAULT {what}: {}\n", plain_lines(&reason)));
             }
         }
     }
@@ -48,10 +54,13 @@ impl Check {
         let config = self.config.load()?;
         let site = config.check(true)?;
         let machines = site.plan.machines.len();
-        println!(
-            "ok    configuration: {machines} machines, policy {}",
+        print_text(&format!(
+            "ok    configuration: {machines} machines, policy {}\n",
             site.policy_version
-        );
+        ));
+        for warning in config.warnings() {
+            print_text(&format!("WARN  {warning}\n"));
+        }
         let mut report = Report::default();
         report.add("token", token(&config));
         let folder = check_folder(&config.data_dir);
@@ -59,6 +68,9 @@ impl Check {
             "data_dir",
             folder.map(|()| config.data_dir.display().to_string()),
         );
+        if let Some(config) = &config.nats {
+            report.add("nats", nats(config).await);
+        }
         let exchange = Exchange::new().map_err(anyhow::Error::msg)?;
         let clock = SiteClock::starting_after(None);
         signals(&config, &exchange, clock, &mut report).await?;
@@ -82,6 +94,24 @@ fn token(config: &SiteConfig) -> Result<String, String> {
             .to_owned(),
         false => "there".to_owned(),
     })
+}
+
+/// Without it the controller works on, and its facts wait in the journal.
+async fn nats(config: &NatsConfig) -> Result<String, String> {
+    let request = tokio::time::timeout(NATS_PATIENCE, async {
+        let nats = Nats::connect(config)
+            .await
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+        let account = nats.js.query_account().await;
+        account.map_err(|error| format!("{}: JetStream does not answer: {error}", config.url))
+    });
+    match request.await {
+        Ok(answer) => answer.map(|_| format!("{}, with JetStream", config.url)),
+        Err(_) => Err(format!(
+            "{}: no answer within {NATS_PATIENCE:?}",
+            config.url
+        )),
+    }
 }
 
 async fn signals(
@@ -114,13 +144,20 @@ async fn devices(
         let found = match polled {
             Err(_) => Err(format!("no answer within {} s", entry.timeout_s)),
             Ok(Err(failure)) => Err(failure.to_string()),
-            Ok(Ok(answers)) => source
-                .read(&answers)
-                .map(|readings| format!("{} readings", readings.values.len())),
+            Ok(Ok(answers)) => source.read(&answers).and_then(shown),
         };
         report.add(&format!("source {}", entry.name), found);
     }
     Ok(())
+}
+
+fn shown(readings: Readings) -> Result<String, String> {
+    match readings.standing {
+        Standing::New => Ok(format!("{} readings", readings.values.len())),
+        // What publishes may do so later.
+        Standing::Unchanged(reason) => Ok(format!("it answers, but {reason}")),
+        Standing::Offline(reason) => Err(reason),
+    }
 }
 
 async fn relays(

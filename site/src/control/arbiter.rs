@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::order::Scope;
+use crate::moment::Moment;
 
 /// The level of an override.
 pub const OVERRIDE: u8 = 5;
@@ -32,6 +33,12 @@ pub struct Cap {
     /// When its target must be reached, on the clock of `Moment::elapsed_ms`; as fast as can be
     /// without it.
     pub deadline_ms: Option<u64>,
+    /// When it was asked for, or became clearly tighter, where a signal asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Moment>,
+    /// The asker's own name of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
 }
 
 /// What the arbiter decided for the whole site.
@@ -101,6 +108,8 @@ mod tests {
             expires_us: None,
             source: String::new(),
             deadline_ms: None,
+            asked_at: None,
+            event: None,
         }
     }
 

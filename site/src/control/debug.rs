@@ -3,8 +3,9 @@
 //! The real site is never blind to its real readings: unless the policy allows it, made-up values
 //! only go to a shadow of the state, whose commands nothing receives.
 
-use super::observation::{HumidityReading, Observation, SensorKind};
+use super::observation::{FanReading, HumidityReading, MachineReading, Observation, SensorKind};
 use super::order::DebugValues;
+use super::site_plan::Site;
 use super::state::State;
 use crate::moment::Moment;
 use crate::request::{Request, SignalClass, SignalReading, SignalValue};
@@ -13,7 +14,12 @@ use crate::request::{Request, SignalClass, SignalReading, SignalValue};
 pub const SIGNAL: &str = "debug";
 
 /// The observation with made-up values in place of readings.
-pub fn replace(observation: &Observation, values: &DebugValues, now: Moment) -> Observation {
+pub fn replace(
+    site: &Site,
+    observation: &Observation,
+    values: &DebugValues,
+    now: Moment,
+) -> Observation {
     let mut changed = observation.clone();
     if let Some(level) = values.signal {
         changed.signals.push(SignalReading {
@@ -37,7 +43,40 @@ pub fn replace(observation: &Observation, values: &DebugValues, now: Moment) -> 
             at: now,
         }];
     }
+    replace_machines(site, &mut changed, values, now);
+    for reading in &mut changed.fans {
+        if let Some(made_up) = values.fans.get(&reading.fan) {
+            reading.is_on = reading.is_on.filter(|_| made_up.is_on.is_none());
+            reading.watts = reading.watts.filter(|_| made_up.watts.is_none());
+        }
+    }
     changed
+        .fans
+        .extend(values.fans.iter().map(|(fan, made_up)| FanReading {
+            fan: *fan,
+            is_on: made_up.is_on,
+            watts: made_up.watts,
+            at: now,
+        }));
+    changed
+}
+
+fn replace_machines(site: &Site, changed: &mut Observation, values: &DebugValues, now: Moment) {
+    let made_up: Vec<MachineReading> = values
+        .miners
+        .iter()
+        .filter_map(|(name, power_w)| {
+            let machine = u32::try_from(site.machine(name)?).ok()?;
+            Some(MachineReading {
+                machine,
+                power_w: *power_w,
+                at: now,
+            })
+        })
+        .collect();
+    let is_real = |one: &MachineReading| made_up.iter().all(|other| other.machine != one.machine);
+    changed.machines.retain(is_real);
+    changed.machines.extend(made_up);
 }
 
 /// Forgets what made-up values left behind.

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::arbiter::{Cap, Verdict};
 use super::authority::Authority;
+use super::health::Health;
 use super::machine::{MachinePhase, MachineState};
 use super::metering::{Quality, SitePower};
+use super::order::Refusal;
 use super::power::PowerRegion;
+use super::prepared::PreparedShed;
 use super::requests::clock;
 use super::thermal::ThermalRegion;
 use crate::command::{Command, CommandReport};
@@ -31,7 +34,7 @@ pub struct Regions {
 pub struct MachineCounts {
     /// Not read since the start.
     pub unknown: u32,
-    /// Drawing power.
+    /// Drawing power, in whatever mode.
     pub running: u32,
     /// Ordered to stop.
     pub stopping: u32,
@@ -50,7 +53,9 @@ impl MachineCounts {
         for machine in machines {
             let count = match machine.phase {
                 MachinePhase::Unknown => &mut counts.unknown,
-                MachinePhase::Running => &mut counts.running,
+                MachinePhase::Running | MachinePhase::Lowering | MachinePhase::Raising => {
+                    &mut counts.running
+                }
                 MachinePhase::Stopping => &mut counts.stopping,
                 MachinePhase::Stopped => &mut counts.stopped,
                 MachinePhase::Starting => &mut counts.starting,
@@ -69,6 +74,15 @@ pub struct InputUsed {
     pub source: String,
     /// When it was read, on the clock of [`Moment::elapsed_ms`].
     pub at_ms: u64,
+    /// When it was read, microseconds since 1970.
+    #[serde(default)]
+    pub at_us: i64,
+    /// How far it could be trusted; that of the worst, where it was made of several.
+    #[serde(default)]
+    pub health: Option<Health>,
+    /// The decision whose step took the reading in; none before the first.
+    #[serde(default)]
+    pub step: Option<u64>,
     /// What it was, in the unit of its source; none when the input is known but not a number.
     pub value: Option<f64>,
 }
@@ -124,14 +138,23 @@ pub struct DecisionRecord {
     pub failed_commands: u32,
     /// Warnings and emergencies that people were told of.
     pub alarms: u32,
+    /// What was prepared for an announced event, when it was worked out anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<PreparedShed>,
     /// Commands that made-up values would have given out; nothing received them.
     pub simulated: Vec<Command>,
+    /// Orders that were not carried out, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refusal>,
 }
 
 impl DecisionRecord {
     /// Nothing changed but the time: such a record need not be kept.
     pub fn is_routine(&self) -> bool {
-        self.before == self.after && self.commands.is_empty() && self.simulated.is_empty()
+        self.before == self.after
+            && self.commands.is_empty()
+            && self.simulated.is_empty()
+            && self.prepared.is_none()
     }
 }
 
@@ -156,7 +179,9 @@ pub fn reason(after: PowerRegion, caps: &[Cap], verdict: &Verdict, power: SitePo
             format!("going from {kw:.0} kW to {target:.0} kW: {why}{until}")
         }
         PowerRegion::Curtailed => format!("curtailed to {target:.0} kW: {why}{until}"),
-        PowerRegion::Tripped => format!("everything is off: {why}"),
+        PowerRegion::Tripped => {
+            format!("everything is off or being switched off, {kw:.0} kW now: {why}")
+        }
         PowerRegion::Lockout => format!("nothing is switched on: {why}"),
     }
 }

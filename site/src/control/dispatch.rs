@@ -2,7 +2,7 @@
 //!
 //! A machine is off when it draws less than a tenth of what it drew before, not when it says yes.
 //! The ways are its own interface, Foreman, its outlet; what none of them stops is stuck, and other
-//! machines are stopped in its place.
+//! machines are stopped in its place. Orders to work in another power mode are proven by power too.
 
 use super::machine::{CommandLife, MachinePhase, MachineState, Stage, remember_cut};
 use super::output::Output;
@@ -10,6 +10,8 @@ use super::policy::{DispatchPolicy, ms};
 use super::site_plan::{MachinePlan, Site};
 use crate::command::{Action, Path, Progress, Target};
 use crate::notice::Severity;
+
+mod power_mode;
 
 /// How orders are sent at a step.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,21 @@ pub fn order_on(machine: &mut MachineState, now_ms: u64) {
     machine.enter(MachinePhase::Starting, now_ms);
 }
 
+/// Orders a machine into its low power mode; the command follows in a wave.
+pub fn order_low(machine: &mut MachineState, plan: &MachinePlan, now_ms: u64) {
+    machine.prior_w = machine.believed_w(plan);
+    machine.command = None;
+    machine.low_since_ms = Some(now_ms);
+    machine.is_mode_doubtful = false;
+    machine.enter(MachinePhase::Lowering, now_ms);
+}
+
+/// Orders a machine back into its normal power mode; the command follows in a wave.
+pub fn order_normal(machine: &mut MachineState, now_ms: u64) {
+    machine.command = None;
+    machine.enter(MachinePhase::Raising, now_ms);
+}
+
 /// Goes on with every order that is under way.
 pub fn advance(site: &Site, machines: &mut [MachineState], mode: Mode, output: &mut Output) {
     let mut slots = Slots::new(&site.policy.dispatch, machines);
@@ -50,6 +67,12 @@ pub fn advance(site: &Site, machines: &mut [MachineState], mode: Mode, output: &
         match machine.phase {
             MachinePhase::Stopping => stop(site, machine, plan, mode, &mut slots, output),
             MachinePhase::Starting => start(site, machine, plan, mode, &mut slots, output),
+            MachinePhase::Lowering | MachinePhase::Raising => {
+                power_mode::change(site, machine, plan, mode, &mut slots, output);
+            }
+            MachinePhase::Running => {
+                power_mode::settle_doubt(&site.policy.dispatch, machine, plan, output.now);
+            }
             _ => {}
         }
         if machine.phase == MachinePhase::Stuck {
@@ -160,7 +183,7 @@ fn stop(
     let has_failed = match life.stage {
         Stage::Failed => true,
         Stage::Sent if life.path == Path::Outlet => waited_ms >= ms(retry_s(policy, life)),
-        Stage::Sent => waited_ms >= ms(policy.answer_within_s),
+        Stage::Sent => waited_ms >= ms(policy.answer_within_s(life.path)),
         Stage::Acknowledged => is_unproven,
     };
     let is_cut_now = (mode.is_late || mode.is_trip) && life.path < Path::Outlet && plan.has_outlet;
@@ -194,8 +217,9 @@ fn first_stop(
     output: &mut Output,
 ) {
     if mode.is_trip {
-        send(machine, plan, Action::Off, Path::Device, 1, output);
-        if plan.has_outlet {
+        let first = plan.first_path();
+        send(machine, plan, Action::Off, first, 1, output);
+        if plan.has_outlet && first != Path::Outlet {
             send(machine, plan, Action::Off, Path::Outlet, 1, output);
         }
         return;
@@ -204,7 +228,7 @@ fn first_stop(
     let path = if is_outlet {
         Path::Outlet
     } else {
-        Path::Device
+        plan.first_path()
     };
     if slots.take(path) {
         send(machine, plan, Action::Off, path, 1, output);
@@ -274,7 +298,7 @@ fn start(
         let path = if machine.cut_outlet {
             Path::Outlet
         } else {
-            Path::Device
+            plan.first_path()
         };
         if slots.take(path) {
             send(machine, plan, Action::On, path, 1, output);
@@ -282,9 +306,15 @@ fn start(
         return;
     };
     let is_read = machine.power_ms > life.sent_ms;
+    // Many begin in the mode in which they were stopped.
+    let works_w = if machine.low_since_ms.is_some() {
+        plan.low_w()
+    } else {
+        plan.power_w
+    };
     let is_on = machine
         .power_w
-        .is_some_and(|now| now >= policy.on_share * plan.power_w);
+        .is_some_and(|now| now >= policy.on_share * works_w);
     if is_read && is_on {
         machine.boot_ms = Some(now_ms.saturating_sub(ordered_ms));
         return started(machine, output);
@@ -298,7 +328,7 @@ fn start(
     let has_failed = match life.stage {
         Stage::Failed => true,
         Stage::Sent if life.path == Path::Outlet => waited_ms >= ms(retry_s(policy, life)),
-        Stage::Sent => waited_ms >= ms(policy.answer_within_s),
+        Stage::Sent => waited_ms >= ms(policy.answer_within_s(life.path)),
         Stage::Acknowledged => false,
     };
     if !has_failed && !is_over {
@@ -317,13 +347,23 @@ fn start(
         Some(_) => {}
         None => {
             output.end(life.id, Progress::Failed("it did not start".to_owned()));
-            machine.failures = machine.failures.saturating_add(1);
-            machine.retry_after_ms = now_ms + ms(site.policy.restore.retry_s);
-            machine.command = None;
-            machine.off_since_ms = machine.off_since_ms.or(Some(now_ms));
-            machine.enter(MachinePhase::Stopped, now_ms);
+            not_started(site, machine, plan, now_ms);
         }
     }
+}
+
+/// Gives up an order to start for a while.
+fn not_started(site: &Site, machine: &mut MachineState, plan: &MachinePlan, now_ms: u64) {
+    machine.failures = machine.failures.saturating_add(1);
+    machine.retry_after_ms = now_ms + ms(site.policy.restore.retry_s);
+    let off_below_w = machine.off_below_w(plan, site.policy.dispatch.off_share);
+    if machine.power_w.is_none_or(|power| power > off_below_w) {
+        // It may have started, or start yet: its power counts until it is proven off.
+        return order_off(machine, plan, now_ms);
+    }
+    machine.command = None;
+    machine.off_since_ms = machine.off_since_ms.or(Some(now_ms));
+    machine.enter(MachinePhase::Stopped, now_ms);
 }
 
 fn started(machine: &mut MachineState, output: &mut Output) {
@@ -336,6 +376,8 @@ fn started(machine: &mut MachineState, output: &mut Output) {
     (machine.cut_device, machine.cut_outlet) = (false, false);
     machine.off_since_ms = None;
     machine.on_since_ms = Some(now_ms);
+    // Some makes begin in the mode they had, others in their normal one.
+    machine.is_mode_doubtful = machine.low_since_ms.is_some();
     machine.enter(MachinePhase::Running, now_ms);
 }
 

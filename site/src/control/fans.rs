@@ -114,7 +114,7 @@ impl FansState {
             return;
         }
         for (at, fan) in self.fans.iter_mut().enumerate() {
-            fan.advance(at, policy, now_ms, output);
+            fan.advance(at, policy, heat.is_locked, output);
         }
         let is_forced = forces_all(heat.air);
         let demand = self.demand(site, heat, inputs, now_ms);
@@ -194,7 +194,7 @@ impl FansState {
             .filter(|(_, fan)| may_start(fan))
             .min_by_key(|(at, fan)| {
                 let rests = now_ms.saturating_sub(fan.ran_ms) >= ms(policy.exercise_s);
-                (fan.is_faulty, !rests, fan.run_ms, *at)
+                (fan.is_faulty, fan.is_deaf, !rests, fan.run_ms, *at)
             });
         if let Some((at, fan)) = next {
             fan.switch(true, now_ms);
@@ -209,7 +209,7 @@ impl FansState {
             .iter_mut()
             .enumerate()
             .filter(|(_, fan)| fan.is_on && !fan.is_faulty && fan.may_stop(policy, now_ms))
-            .max_by_key(|(at, fan)| (fan.run_ms, *at));
+            .max_by_key(|(at, fan)| (!fan.is_deaf, fan.run_ms, *at));
         if let Some((at, fan)) = longest {
             fan.switch(false, now_ms);
             fan.write = Some(motor::Write::new(command(at, false, output), now_ms));

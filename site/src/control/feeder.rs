@@ -84,9 +84,11 @@ pub fn step(
         let own = || (0..machines.len()).filter(|one| site.feeder_of(*one) == Some(at));
         let draws = |one: usize| !matches!(machines[one].phase, MachinePhase::Stopped);
         let is_stuck = |one: usize| machines[one].phase == MachinePhase::Stuck;
+        // A late event of the utility is no safety: what must run beside a stuck machine goes on.
+        let must_run = |one: usize| site.plan.machines[one].is_mandatory_run;
         let must_open = reason.is_at_once
             || trip_lasts && own().any(draws)
-            || reason.is_overdue && own().any(is_stuck);
+            || reason.is_overdue && own().any(is_stuck) && !own().any(must_run);
         let is_first = feeder.opened_ms.is_none() && must_open;
         let waited_ms = now_ms.saturating_sub(feeder.sent_ms);
         let is_deaf = feeder.opened_ms.is_some() && feeder.is_closed == Some(true);

@@ -47,6 +47,12 @@ pub struct InputHealth {
     pub health: Health,
     /// Its last reading; since then it is waited for when there was none.
     pub last_ms: u64,
+    /// The same, microseconds since 1970.
+    #[serde(default)]
+    pub last_us: i64,
+    /// The decision whose step took its last reading in.
+    #[serde(default)]
+    pub step: Option<u64>,
     /// It was read at all since the start.
     pub is_read: bool,
     /// Why it is not believed.
@@ -76,6 +82,8 @@ impl InputHealth {
         Self {
             health: Health::Late,
             last_ms: ms,
+            last_us: 0,
+            step: None,
             is_read: false,
             fault: None,
             bypass: None,
@@ -96,16 +104,52 @@ pub fn misses(age_ms: u64, period_s: u64, grace_s: u64) -> u64 {
 impl Inputs {
     /// An input was read.
     pub fn read(&mut self, name: &str, at: Moment) {
-        match self.0.get_mut(name) {
-            Some(input) => {
-                input.last_ms = input.last_ms.max(at.elapsed_ms);
-                input.is_read = true;
-            }
+        let input = match self.0.get_mut(name) {
+            Some(input) => input,
             None => {
-                let mut input = InputHealth::awaited_since(at.elapsed_ms);
-                input.is_read = true;
-                self.0.insert(name.to_owned(), input);
+                let input = InputHealth::awaited_since(at.elapsed_ms);
+                self.0.entry(name.to_owned()).or_insert(input)
             }
+        };
+        if !input.is_read || at.elapsed_ms >= input.last_ms {
+            input.last_us = at.utc_us;
+        }
+        input.last_ms = input.last_ms.max(at.elapsed_ms);
+        input.is_read = true;
+        input.step = None;
+    }
+
+    /// What was read in this step was taken in by this decision.
+    pub fn number(&mut self, decision: u64) {
+        let new = self
+            .0
+            .values_mut()
+            .filter(|one| one.is_read && one.step.is_none());
+        for input in new {
+            input.step = Some(decision);
+        }
+    }
+
+    /// A person's word that an input is not used; it need not have been read.
+    pub fn bypass(&mut self, name: &str, bypass: Bypass, now: Moment) {
+        let input = self.0.entry(name.to_owned());
+        let input = input.or_insert_with(|| InputHealth::awaited_since(now.elapsed_ms));
+        input.bypass = Some(bypass);
+    }
+
+    /// Inputs that are not used because a person said so.
+    pub fn bypassed(&self) -> impl Iterator<Item = &String> {
+        let bypassed = self.0.iter().filter(|(_, input)| input.bypass.is_some());
+        bypassed.map(|(name, _)| name)
+    }
+
+    /// As after a change of the plan: only bypasses stay.
+    pub fn forget_readings(&mut self, now: Moment) {
+        self.0.retain(|_, input| input.bypass.is_some());
+        for input in self.0.values_mut() {
+            let bypass = input.bypass.take();
+            *input = InputHealth::awaited_since(now.elapsed_ms);
+            input.bypass = bypass;
         }
     }
 
@@ -145,6 +189,16 @@ impl Inputs {
 
     /// Judges every input at a time, and says which are late, stale or faulty.
     pub fn assess(&mut self, site: &Site, now: Moment, output: &mut Output) {
+        // A bypass of what the plan no longer has goes with its time.
+        let is_over = |one: &InputHealth| {
+            let bypass = one.bypass.as_ref();
+            !one.is_read && bypass.is_some_and(|bypass| bypass.until_ms <= now.elapsed_ms)
+        };
+        if self.0.values().any(is_over) {
+            let expected = expected(site);
+            self.0
+                .retain(|name, one| !is_over(one) || expected.contains(name));
+        }
         for (name, input) in &mut self.0 {
             if input
                 .bypass
@@ -165,6 +219,14 @@ impl Inputs {
             };
             say(name, input, age_ms, output);
         }
+    }
+
+    /// Interlocks that are lost, each with the time since its last reading in milliseconds.
+    pub fn lost_interlocks(&self, now_ms: u64) -> impl Iterator<Item = (&str, u64)> {
+        let lost = |one: &InputHealth| one.health == Health::Stale;
+        let inputs = self.0.iter();
+        let inputs = inputs.filter(move |(name, one)| name.starts_with("interlock/") && lost(one));
+        inputs.map(move |(name, one)| (name.as_str(), now_ms.saturating_sub(one.last_ms)))
     }
 
     /// Safety inputs that are not fresh: what a self-test waits for.

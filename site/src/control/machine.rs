@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::Observation;
+use super::observation::{MachineCondition, Observation};
 use super::policy::{HealthPolicy, ms};
 use super::site_plan::{MachinePlan, Site};
 use crate::command::{Action, CommandReport, Path, Progress};
@@ -10,6 +10,12 @@ use crate::moment::Moment;
 
 /// Readings of a machine that may be missed.
 const MISSES: u64 = 3;
+/// Readings above so many times the rated power are none.
+const MOST_RATED: f64 = 10.0;
+/// That a machine is busy or fails is forgotten when nobody has said it for so long.
+const CONDITION_MS: u64 = 1_800_000;
+/// A machine fails, too, when so many orders in a row did.
+const FAILED_ORDERS: u32 = 3;
 
 /// What a machine does, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,6 +33,20 @@ pub enum MachinePhase {
     Starting,
     /// No way of stopping it worked.
     Stuck,
+    /// It was ordered to work in its low power mode.
+    Lowering,
+    /// It was ordered to work in its normal power mode again.
+    Raising,
+}
+
+impl MachinePhase {
+    /// It works, may work, or is about to.
+    pub fn is_on(self) -> bool {
+        match self {
+            Self::Unknown | Self::Running | Self::Starting | Self::Lowering | Self::Raising => true,
+            Self::Stopping | Self::Stopped | Self::Stuck => false,
+        }
+    }
 }
 
 /// How far a command is.
@@ -67,6 +87,9 @@ pub struct MachineState {
     pub power_w: Option<f64>,
     /// When that was read.
     pub power_ms: u64,
+    /// Its last power that is in the last reading of the site's meter, too.
+    #[serde(default)]
+    pub metered_w: Option<f64>,
     /// What it drew before it was ordered to stop.
     pub prior_w: f64,
     /// The command under way.
@@ -97,8 +120,18 @@ pub struct MachineState {
     pub is_out_of_use: bool,
     /// It fails.
     pub is_failing: bool,
+    /// When the last of these was said.
+    #[serde(default)]
+    pub condition_ms: Option<u64>,
     /// Its hottest chip.
     pub chip_c: Option<f64>,
+    /// Since when it was ordered into its low power mode; it is brought back when the site is
+    /// restored.
+    #[serde(default)]
+    pub low_since_ms: Option<u64>,
+    /// What was measured did not show that it obeyed the order about its power mode.
+    #[serde(default)]
+    pub is_mode_doubtful: bool,
 }
 
 impl MachineState {
@@ -109,6 +142,7 @@ impl MachineState {
             since_ms: now.elapsed_ms,
             power_w: None,
             power_ms: now.elapsed_ms,
+            metered_w: None,
             prior_w: 0.0,
             command: None,
             cut_device: false,
@@ -124,8 +158,21 @@ impl MachineState {
             is_busy: false,
             is_out_of_use: false,
             is_failing: false,
+            condition_ms: None,
             chip_c: None,
+            low_since_ms: None,
+            is_mode_doubtful: false,
         }
+    }
+
+    /// It works in its low power mode, as far as is known.
+    pub fn is_low(&self) -> bool {
+        self.low_since_ms.is_some() && !self.is_mode_doubtful
+    }
+
+    /// It says that it fails, or orders to it did, again and again.
+    pub fn fails(&self) -> bool {
+        self.is_failing || self.failures >= FAILED_ORDERS
     }
 
     /// The same after a restart: what was learned stays, what it does must be read.
@@ -134,6 +181,7 @@ impl MachineState {
             phase: MachinePhase::Unknown,
             since_ms: now.elapsed_ms,
             power_w: None,
+            metered_w: None,
             command: None,
             ..self
         }
@@ -151,6 +199,7 @@ impl MachineState {
     pub fn believed_w(&self, plan: &MachinePlan) -> f64 {
         self.power_w.unwrap_or(match self.phase {
             MachinePhase::Stopped => plan.standby_w,
+            MachinePhase::Running if self.is_low() => plan.low_w(),
             _ => plan.power_w,
         })
     }
@@ -159,7 +208,11 @@ impl MachineState {
     pub fn settled_w(&self, plan: &MachinePlan) -> f64 {
         match self.phase {
             MachinePhase::Stopping | MachinePhase::Stopped => self.rest_w(plan),
-            MachinePhase::Starting => self.believed_w(plan).max(plan.power_w),
+            MachinePhase::Starting | MachinePhase::Raising => {
+                self.believed_w(plan).max(plan.power_w)
+            }
+            // On the way it may draw less for a while: many begin their work anew.
+            MachinePhase::Lowering => plan.low_w(),
             _ => self.believed_w(plan),
         }
     }
@@ -182,17 +235,33 @@ impl MachineState {
     }
 }
 
-/// Takes readings, conditions and reports in.
-pub fn read(machines: &mut [MachineState], observation: &Observation, site: &Site) {
+/// Takes readings, conditions and reports in. The site's meter was read last at `metered_ms`,
+/// before these.
+pub fn read(
+    machines: &mut [MachineState],
+    observation: &Observation,
+    site: &Site,
+    metered_ms: Option<u64>,
+) {
     let off_share = site.policy.dispatch.off_share;
     for reading in &observation.machines {
         let at = reading.machine as usize;
         let (Some(machine), Some(plan)) = (machines.get_mut(at), site.plan.machines.get(at)) else {
             continue;
         };
-        machine.power_w = Some(reading.power_w);
+        // A clamp that was mounted the wrong way says less than nothing: its size counts, so that
+        // a machine at work is not taken for one that is off.
+        let power_w = reading.power_w.abs();
+        if !power_w.is_finite() || power_w > MOST_RATED * plan.power_w {
+            // No machine draws that: it is no reading.
+            continue;
+        }
+        if metered_ms.is_some_and(|at| machine.power_ms <= at) {
+            machine.metered_w = machine.power_w;
+        }
+        machine.power_w = Some(power_w);
         machine.power_ms = reading.at.elapsed_ms;
-        let is_off = reading.power_w <= machine.off_below_w(plan, off_share);
+        let is_off = power_w <= machine.off_below_w(plan, off_share);
         match machine.phase {
             MachinePhase::Unknown | MachinePhase::Running | MachinePhase::Stuck if is_off => {
                 machine.enter(MachinePhase::Stopped, reading.at.elapsed_ms);
@@ -209,21 +278,34 @@ pub fn read(machines: &mut [MachineState], observation: &Observation, site: &Sit
     }
     for condition in &observation.conditions {
         if let Some(machine) = machines.get_mut(condition.machine as usize) {
-            machine.is_busy = condition.is_busy;
-            machine.is_out_of_use = condition.is_out_of_use;
-            machine.is_failing = condition.is_failing;
-            machine.chip_c = condition.chip_c;
+            take_condition(machine, condition);
         }
     }
     take_reports(machines, &observation.reports);
 }
 
-/// Power that was read too long ago is not known any more.
+fn take_condition(machine: &mut MachineState, said: &MachineCondition) {
+    machine.is_busy = said.is_busy.unwrap_or(machine.is_busy);
+    machine.is_out_of_use = said.is_out_of_use.unwrap_or(machine.is_out_of_use);
+    machine.is_failing = said.is_failing.unwrap_or(machine.is_failing);
+    machine.chip_c = said.chip_c.or(machine.chip_c);
+    if said.is_busy.or(said.is_failing).is_some() {
+        machine.condition_ms = said.at.map(|at| at.elapsed_ms);
+    }
+}
+
+/// Power that was read too long ago is not known any more, nor is what a machine said of itself.
+/// One that is out of use stays so until it is said to be in use.
 pub fn forget_old(machines: &mut [MachineState], policy: &HealthPolicy, now: Moment) {
     let oldest_ms = ms(MISSES * policy.machine_period_s + policy.grace_s);
     for machine in machines {
         if now.elapsed_ms.saturating_sub(machine.power_ms) > oldest_ms {
             machine.power_w = None;
+        }
+        let said_ms = machine.condition_ms;
+        if said_ms.is_some_and(|at| now.elapsed_ms.saturating_sub(at) > CONDITION_MS) {
+            machine.condition_ms = None;
+            (machine.is_busy, machine.is_failing) = (false, false);
         }
     }
 }

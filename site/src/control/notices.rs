@@ -1,5 +1,5 @@
-//! Notices: each fact is said once when it begins and once when it ends; an emergency that nobody
-//! acknowledges is said again.
+//! Notices: each fact is said once when it begins, when it becomes worse and when it ends; an
+//! emergency that nobody acknowledges is said again.
 
 use std::collections::BTreeMap;
 
@@ -17,25 +17,34 @@ const REPEATS: u32 = 6;
 
 /// A fact that was said.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Said {
+pub struct StandingNotice {
     /// How serious it is.
     pub severity: Severity,
     /// Its title.
     pub title: String,
     /// The last notice of it.
     pub notice: u64,
+    /// The one before, which somebody may acknowledge while the last is raised.
+    #[serde(default)]
+    pub before: Option<u64>,
     said_ms: u64,
     seen_ms: u64,
     repeats: u32,
     is_acknowledged: bool,
 }
 
-impl Said {
+impl StandingNotice {
+    /// Somebody took notice of it.
+    pub fn is_acknowledged(&self) -> bool {
+        self.is_acknowledged
+    }
+
     fn first(alarm: &Alarm, now: Moment) -> Self {
         Self {
             severity: alarm.severity,
             title: alarm.title.clone(),
             notice: 0,
+            before: None,
             said_ms: now.elapsed_ms,
             seen_ms: now.elapsed_ms,
             repeats: 0,
@@ -48,11 +57,17 @@ impl Said {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NoticeState {
     /// Facts that stand, by topic.
-    pub standing: BTreeMap<String, Said>,
+    pub standing: BTreeMap<String, StandingNotice>,
     heartbeat_ms: Option<u64>,
 }
 
-impl Said {
+impl StandingNotice {
+    /// Whether one of these notices is about it.
+    fn is_among(&self, notices: &[u64]) -> bool {
+        let is_in = |notice: u64| notices.contains(&notice);
+        is_in(self.notice) || self.before.is_some_and(is_in)
+    }
+
     /// Whether nobody has acknowledged it for too long; it stands still.
     fn is_to_repeat(
         &mut self,
@@ -61,7 +76,7 @@ impl Said {
         now: Moment,
     ) -> bool {
         self.seen_ms = now.elapsed_ms;
-        self.is_acknowledged |= acknowledged.contains(&self.notice);
+        self.is_acknowledged |= self.is_among(acknowledged);
         let waited_ms = now.elapsed_ms.saturating_sub(self.said_ms);
         let is_unheard = self.severity == Severity::Emergency
             && !self.is_acknowledged
@@ -76,6 +91,13 @@ impl Said {
 }
 
 impl NoticeState {
+    /// What these notices are about, each with the last notice of it.
+    pub fn about(&self, notices: &[u64]) -> impl Iterator<Item = (&str, u64)> {
+        let standing = self.standing.iter();
+        let found = standing.filter(move |(_, said)| said.is_among(notices));
+        found.map(|(topic, said)| (topic.as_str(), said.notice))
+    }
+
     /// Turns a step's alarms and news into notices.
     pub fn step(
         &mut self,
@@ -105,14 +127,22 @@ impl NoticeState {
         }
         for alarm in output.alarms.drain(..) {
             let Some(said) = self.standing.get_mut(&alarm.topic) else {
-                let said = Said::first(&alarm, now);
+                let said = StandingNotice::first(&alarm, now);
                 let topic = alarm.topic.clone();
                 let notice = say(alarm);
-                self.standing.insert(topic, Said { notice, ..said });
+                self.standing
+                    .insert(topic, StandingNotice { notice, ..said });
                 continue;
             };
+            if alarm.severity > said.severity {
+                // Whoever acknowledged it knew of less.
+                *said = StandingNotice::first(&alarm, now);
+                said.notice = say(alarm);
+                continue;
+            }
             if said.is_to_repeat(policy, acknowledged, now) {
                 let title = format!("{} (nobody has acknowledged it)", alarm.title);
+                said.before = Some(said.notice);
                 said.notice = say(Alarm { title, ..alarm });
             }
         }

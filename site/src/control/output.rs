@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::order::Refusal;
 use crate::command::{Action, Command, CommandReport, Path, Progress, Target};
 use crate::moment::Moment;
 use crate::notice::Severity;
@@ -45,6 +46,8 @@ pub struct Output {
     pub ended: Vec<CommandReport>,
     /// Commands that were found to have failed.
     pub failed_commands: u32,
+    /// Orders that were not carried out.
+    pub refused: Vec<Refusal>,
     decision: u64,
     next_command: u64,
 }
@@ -59,6 +62,7 @@ impl Output {
             news: Vec::new(),
             ended: Vec::new(),
             failed_commands: 0,
+            refused: Vec::new(),
             decision: counters.decision,
             next_command: counters.command,
         }

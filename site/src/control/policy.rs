@@ -6,6 +6,7 @@
 pub mod cooling;
 pub mod dispatch;
 pub mod power;
+mod ranges;
 pub mod safety;
 pub mod signals;
 
@@ -122,6 +123,7 @@ impl Policy {
             ));
         }
         bad.extend(self.signals.problems());
+        bad.extend(ranges::problems(self));
         bad
     }
 
@@ -131,6 +133,7 @@ impl Policy {
             ("power.escalate_share", self.power.escalate_share),
             ("power.allocation_share", self.power.allocation_share),
             ("thermal.half_share", self.thermal.half_share),
+            ("trips.lost_half_share", self.trips.lost_half_share),
             ("fans.fault_cap_share", self.fans.fault_cap_share),
             ("fans.fault_watts_share", self.fans.fault_watts_share),
             ("dispatch.off_share", self.dispatch.off_share),

@@ -52,6 +52,12 @@ pub struct PowerState {
     pub escalate_ms: Option<u64>,
     /// Since when more is allowed than the curtailment in force.
     pub released_since_ms: Option<u64>,
+    /// When the controller was started again.
+    #[serde(default)]
+    pub started_ms: u64,
+    /// It was started again while power was not above the cap, so that it may read before it acts.
+    #[serde(default)]
+    pub may_read_first: bool,
 }
 
 impl PowerState {
@@ -66,7 +72,37 @@ impl PowerState {
             deadline_ms: None,
             escalate_ms: None,
             released_since_ms: None,
+            started_ms: now_ms,
+            may_read_first: false,
         }
+    }
+
+    /// After the controller was started again.
+    pub fn after_restart(self, now_ms: u64) -> Self {
+        use PowerRegion as R;
+        // Who was still stopping machines, or ended before it had read, has no time to lose: starts
+        // one after another do not put off what they must do.
+        let was_proven = !matches!(
+            self.region,
+            R::Boot | R::SelfTest | R::Curtailing | R::Tripped | R::Lockout
+        );
+        Self {
+            region: R::Boot,
+            since_ms: now_ms,
+            started_ms: now_ms,
+            may_read_first: was_proven,
+            ..self
+        }
+    }
+
+    /// Whether power that is only estimated is not acted on yet: after a start, for as long as the
+    /// policy says and the deadline allows.
+    pub fn reads_first(&self, policy: &PowerPolicy, deadline_ms: Option<u64>, now_ms: u64) -> bool {
+        let wait_ms = ms(policy.read_first_s);
+        // A deadline that was kept before the start is no reason to hurry.
+        let deadline_ms = deadline_ms.filter(|at| *at > self.started_ms);
+        let half_ms = deadline_ms.map_or(u64::MAX, |at| (at - self.started_ms) / 2);
+        self.may_read_first && now_ms < self.started_ms.saturating_add(wait_ms.min(half_ms))
     }
 }
 
@@ -93,6 +129,8 @@ pub struct PowerFacts {
     pub deadline_ms: Option<u64>,
     /// The site's power.
     pub kw: f64,
+    /// That is an estimate of the first seconds after a start, and not acted on yet.
+    pub is_reading_first: bool,
     /// Samples at or below the target, in a row.
     pub samples_below: u32,
     /// All machines that can be stopped are proven off, so that no more can be done.
@@ -109,7 +147,7 @@ pub struct PowerFacts {
 
 impl PowerFacts {
     fn is_above_cap(&self) -> bool {
-        self.cap_kw.is_some_and(|cap| self.kw > cap)
+        !self.is_reading_first && self.cap_kw.is_some_and(|cap| self.kw > cap)
     }
 
     fn is_target_proven(&self, policy: &PowerPolicy) -> bool {
@@ -145,7 +183,8 @@ pub fn next(state: &PowerState, facts: &PowerFacts, policy: &PowerPolicy) -> Pow
         R::SelfTest | R::HoldOff | R::Restoring if facts.is_above_cap() => R::Curtailing,
         R::SelfTest if facts.is_fit => R::HoldOff,
         R::HoldOff
-            if facts.now_ms >= state.hold_off_until_ms
+            if !facts.is_reading_first
+                && facts.now_ms >= state.hold_off_until_ms
                 && facts.is_signal_normal
                 && facts.may_start =>
         {

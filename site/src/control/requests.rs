@@ -3,6 +3,8 @@
 //! A reading that could not be understood changes nothing: what was asked before goes on, and the
 //! input gets late.
 
+mod held;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,27 @@ pub struct HeldRequest {
     /// When it was asked first.
     pub since: Moment,
     /// Readings that gave it, in a row.
+    pub reads: u32,
+    /// The cap that counts while another one has not stood long enough: a tighter one counts at
+    /// once. None where it asks nothing.
+    #[serde(default)]
+    pub firm_kw: Option<f64>,
+    /// A looser cap than that.
+    #[serde(default)]
+    pub looser: Option<LooserCap>,
+    /// Since when the deadline runs, where the cap became clearly tighter, and the cap then.
+    #[serde(default)]
+    pub tightened: Option<(Moment, f64)>,
+}
+
+/// A cap that would let the site draw more, and that must stand before it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LooserCap {
+    /// The least that was asked since.
+    pub kw: f64,
+    /// When it was asked first.
+    pub since: Moment,
+    /// Readings that were looser, in a row.
     pub reads: u32,
 }
 
@@ -50,8 +73,10 @@ pub struct Demand {
     pub level: Level,
     /// The most that the site may draw.
     pub cap_kw: f64,
-    /// Since when it counts: when it was asked, or when it begins.
-    pub since: Moment,
+    /// Since when its deadline runs: when it was asked or begins, or became clearly tighter.
+    pub asked_at: Moment,
+    /// The asker's own name of the event.
+    pub event: Option<String>,
     /// When the target must be reached, on the clock of [`Moment::elapsed_ms`].
     pub deadline_ms: u64,
     /// When it ends.
@@ -60,21 +85,44 @@ pub struct Demand {
     pub reason: String,
 }
 
+/// An event that has not begun.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Announced {
+    /// The signal.
+    pub source: String,
+    /// What it is worth.
+    pub class: SignalClass,
+    /// When it begins, in microseconds since 1970.
+    pub starts_at_us: i64,
+    /// The most that the site may draw then.
+    pub cap_kw: f64,
+}
+
 /// What all signals say at a time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Demands {
     /// What is asked now.
     pub now: Vec<Demand>,
-    /// The next event that was announced: its signal and its start.
-    pub announced: Option<(String, i64)>,
+    /// The next event that was announced.
+    pub announced: Option<Announced>,
     /// Every required signal is read and none asks to reduce.
     pub is_normal: bool,
 }
 
+impl HeldRequest {
+    /// It has stood long enough to be believed.
+    fn is_stable(&self, policy: &SignalPolicy, now: Moment) -> bool {
+        self.request.level == Level::Emergency
+            || self.reads >= policy.debounce_reads
+            || now.ms_since(self.since) >= ms(policy.debounce_s)
+    }
+}
+
 impl Requests {
     /// Takes readings in.
-    pub fn read(&mut self, readings: &[SignalReading], inputs: &mut Inputs) {
+    pub fn read(&mut self, readings: &[SignalReading], policy: &SignalPolicy, inputs: &mut Inputs) {
         for reading in readings {
+            let rule = policy.rule(&reading.source);
             let memory = self.0.entry(reading.source.clone());
             let memory = memory.or_insert_with(|| SignalMemory {
                 class: reading.class,
@@ -87,14 +135,24 @@ impl Requests {
                     inputs.read(&format!("signal/{}", reading.source), reading.read_at);
                     memory.trouble = None;
                     let before = std::mem::take(&mut memory.held);
-                    memory.held = requests
-                        .iter()
-                        .map(|request| held(&before, request, reading.read_at))
-                        .collect();
+                    let held = held::follow(before, requests, policy, &rule, reading.read_at);
+                    memory.held = held;
                 }
                 SignalValue::Unknown(why) => memory.trouble = Some(why.clone()),
             }
         }
+    }
+
+    /// Something asks for less power that has not stood long enough to be believed.
+    pub fn is_any_doubtful(&self, policy: &SignalPolicy, now: Moment) -> bool {
+        self.0.iter().any(|(source, memory)| {
+            let rule = policy.rule(source);
+            memory.held.iter().any(|held| {
+                let asks = rule.cap_kw(held.request.level).is_some();
+                let begins = held.request.starts_at_us.unwrap_or(i64::MIN);
+                asks && begins <= now.utc_us && !held.is_stable(policy, now)
+            })
+        })
     }
 
     /// What is asked at a time.
@@ -111,9 +169,7 @@ impl Requests {
         for (source, memory) in &self.0 {
             let rule = policy.rule(source);
             for held in &memory.held {
-                let is_stable = held.request.level == Level::Emergency
-                    || held.reads >= policy.debounce_reads
-                    || now.ms_since(held.since) >= ms(policy.debounce_s);
+                let is_stable = held.is_stable(policy, now);
                 add(
                     &mut demands,
                     source,
@@ -126,23 +182,9 @@ impl Requests {
             }
         }
         for source in policy.sources.keys() {
-            lost(&mut demands, policy, source, inputs, now);
+            add_lost_signal(&mut demands, policy, source, inputs, now);
         }
         demands
-    }
-}
-
-fn held(before: &[HeldRequest], request: &Request, at: Moment) -> HeldRequest {
-    match before.iter().find(|one| one.request == *request) {
-        Some(same) => HeldRequest {
-            reads: same.reads.saturating_add(1),
-            ..same.clone()
-        },
-        None => HeldRequest {
-            request: request.clone(),
-            since: at,
-            reads: 1,
-        },
     }
 }
 
@@ -162,18 +204,20 @@ fn add(
     let Some(cap_kw) = rule.cap_kw(request.level) else {
         return;
     };
-    let cap_kw = request.cap_kw.unwrap_or(cap_kw).max(0.0);
+    let cap_kw = held.firm_kw.or(request.cap_kw).unwrap_or(cap_kw).max(0.0);
     let starts_in_us = request
         .starts_at_us
         .map_or(0, |start| start.saturating_sub(now.utc_us));
     if starts_in_us > 0 {
-        let start = now.utc_us.saturating_add(starts_in_us);
-        if demands
-            .announced
-            .as_ref()
-            .is_none_or(|(_, first)| start < *first)
-        {
-            demands.announced = Some((source.to_owned(), start));
+        let event = Announced {
+            source: source.to_owned(),
+            class,
+            starts_at_us: now.utc_us.saturating_add(starts_in_us),
+            cap_kw,
+        };
+        let first = demands.announced.as_ref().map(|first| first.starts_at_us);
+        if first.is_none_or(|first| event.starts_at_us < first) {
+            demands.announced = Some(event);
         }
         return;
     }
@@ -198,20 +242,29 @@ fn add(
         Level::Emergency => "EMERGENCY",
         _ => "CURTAIL",
     };
+    let asked_at = held.tightened.map_or(since, |(at, _)| since.max(at));
+    let within_ms = ms(rule.within_s(request.level));
     demands.now.push(Demand {
         source: source.to_owned(),
         class,
         level: request.level,
         cap_kw,
-        since,
-        deadline_ms: since.elapsed_ms + ms(rule.within_s(request.level)),
+        asked_at,
+        event: request.event.clone(),
+        deadline_ms: asked_at.elapsed_ms + within_ms,
         ends_at_us: request.ends_at_us,
         reason: format!("{source} asks {verb} since {}", clock(since.utc_us)),
     });
 }
 
 /// A signal that was lost for good asks to curtail, where the policy says so.
-fn lost(demands: &mut Demands, policy: &SignalPolicy, source: &str, inputs: &Inputs, now: Moment) {
+fn add_lost_signal(
+    demands: &mut Demands,
+    policy: &SignalPolicy,
+    source: &str,
+    inputs: &Inputs,
+    now: Moment,
+) {
     let (name, rule) = (format!("signal/{source}"), policy.rule(source));
     if inputs.health(&name) != Health::Stale || rule.on_loss() == OnLoss::Hold {
         return;
@@ -228,10 +281,11 @@ fn lost(demands: &mut Demands, policy: &SignalPolicy, source: &str, inputs: &Inp
         class: rule.class,
         level: Level::Curtail,
         cap_kw: rule.curtail_kw,
-        since: Moment {
+        asked_at: Moment {
             elapsed_ms: lost_ms,
             utc_us: now.utc_us.saturating_sub(ago_us),
         },
+        event: None,
         deadline_ms: lost_ms + ms(rule.curtail_within_s),
         ends_at_us: None,
         reason: format!(

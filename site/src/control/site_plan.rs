@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{BadValue, Policy, fingerprint};
+use crate::command::Path;
 
 /// Everything that stands at the site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,12 +56,19 @@ pub struct MachinePlan {
     /// Watts while it waits.
     #[serde(default = "standby_w")]
     pub standby_w: f64,
+    /// Watts in its low power mode; a machine without it has none that is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_power_w: Option<f64>,
     /// The feeder it hangs on.
     #[serde(default)]
     pub feeder: Option<String>,
     /// The phase it hangs on, 1 to 3.
     #[serde(default)]
     pub phase: Option<u8>,
+    /// Its own interface can be told to stop and start. This and the two below follow from the
+    /// actuators where any controls it.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub has_interface: bool,
     /// An outlet or relay can cut it.
     #[serde(default)]
     pub has_outlet: bool,
@@ -112,8 +120,24 @@ pub struct FanPlan {
     pub is_metered: bool,
 }
 
+/// A low power that is not between waiting and full work.
+fn bad_low_power(machine: &MachinePlan) -> Option<BadValue> {
+    let low_w = machine.low_power_w?;
+    let is_between = low_w > machine.standby_w && low_w < machine.power_w;
+    (!is_between).then(|| {
+        let (standby_w, power_w) = (machine.standby_w, machine.power_w);
+        let problem = format!("{low_w} is not between standby_w {standby_w} and power_w {power_w}");
+        BadValue::new(format!("machines.{}.low_power_w", machine.name), problem)
+    })
+}
+
 fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 fn one() -> f64 {
@@ -126,6 +150,44 @@ fn standby_w() -> f64 {
 
 fn boot_s() -> u64 {
     300
+}
+
+impl MachinePlan {
+    /// The way that it is told to stop and start by.
+    pub fn first_path(&self) -> Path {
+        match self {
+            Self {
+                has_interface: true,
+                ..
+            } => Path::Device,
+            Self {
+                has_foreman: true, ..
+            } => Path::Foreman,
+            Self {
+                has_outlet: true, ..
+            } => Path::Outlet,
+            _ => Path::Device,
+        }
+    }
+
+    /// Takes over the ways by which actuators control it, where there are any.
+    pub fn take_paths(&mut self, paths: &[Path]) {
+        if !paths.is_empty() {
+            self.has_interface = paths.contains(&Path::Device);
+            self.has_foreman = paths.contains(&Path::Foreman);
+            self.has_outlet = paths.contains(&Path::Outlet);
+        }
+    }
+
+    /// Watts at work in its low power mode; its rated watts where it has none.
+    pub fn low_w(&self) -> f64 {
+        self.low_power_w.unwrap_or(self.power_w)
+    }
+
+    /// The share of its rated power that it draws in its low power mode.
+    pub fn low_share(&self) -> f64 {
+        self.low_w() / self.power_w
+    }
 }
 
 impl FeederPlan {
@@ -162,8 +224,12 @@ impl Site {
     ///
     /// Every value that makes no sense, by its key.
     pub fn new(policy: Policy, plan: SitePlan) -> Result<Self, Vec<BadValue>> {
-        let mut bad = policy.problems();
-        bad.extend(plan.problems());
+        let under = |section: &'static str| {
+            move |bad: BadValue| BadValue::new(format!("{section}.{}", bad.key), bad.problem)
+        };
+        let of_policy = policy.problems().into_iter().map(under("policy"));
+        let of_plan = plan.problems().into_iter().map(under("plan"));
+        let bad: Vec<BadValue> = of_policy.chain(of_plan).collect();
         if !bad.is_empty() {
             return Err(bad);
         }
@@ -210,7 +276,10 @@ impl SitePlan {
         let mut bad = Vec::new();
         let mut positive = |key: String, value: f64| {
             if !(value.is_finite() && value > 0.0) {
-                bad.push(BadValue::new(key, format!("{value} is not more than 0")));
+                bad.push(BadValue::new(
+                    key,
+                    format!("{value} is not more than 0; say a number that is"),
+                ));
             }
         };
         positive("design_kw".to_owned(), self.design_kw);
@@ -227,6 +296,7 @@ impl SitePlan {
             positive(format!("feeders.{}.limit_a", one.name), one.limit_a);
             positive(format!("feeders.{}.volts", one.name), one.volts);
         }
+        bad.extend(self.machines.iter().filter_map(bad_low_power));
         let mut names: Vec<&str> = self.machines.iter().map(|one| one.name.as_str()).collect();
         names.sort_unstable();
         for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {

@@ -12,8 +12,10 @@ use super::health::Inputs;
 use super::machine::MachineState;
 use super::metering::Metering;
 use super::notices::NoticeState;
+use super::observation::Supervision;
 use super::output::Counters;
 use super::power::PowerState;
+use super::prepared::PreparedShed;
 use super::requests::Requests;
 use super::restore::RestoreState;
 use super::site_plan::Site;
@@ -54,6 +56,15 @@ pub struct State {
     pub fans: FansState,
     /// Starting.
     pub restore: RestoreState,
+    /// What is prepared for an announced event.
+    #[serde(default)]
+    pub prepared: Option<PreparedShed>,
+    /// What the loop that supervises found last.
+    #[serde(default)]
+    pub supervision: Option<Supervision>,
+    /// Since when the journal cannot be written, on the clock of `Moment::elapsed_ms`.
+    #[serde(default)]
+    pub journal_lost_since_ms: Option<u64>,
     /// What was said to people.
     pub notices: NoticeState,
     /// What made-up values lead to, beside the real site.
@@ -83,6 +94,9 @@ impl State {
             feeders: vec![FeederState::default(); site.plan.feeders.len()],
             fans: FansState::new(site, now),
             restore: RestoreState::default(),
+            prepared: None,
+            supervision: None,
+            journal_lost_since_ms: None,
             notices: NoticeState::default(),
             shadow: None,
         }
@@ -92,11 +106,7 @@ impl State {
     ///
     /// Machines, fans and feeders of another plan are unknown; everything else stays.
     pub fn after_restart(mut self, site: &Site, now: Moment) -> Self {
-        self.power = PowerState {
-            region: super::power::PowerRegion::Boot,
-            since_ms: now.elapsed_ms,
-            ..self.power
-        };
+        self.power = self.power.after_restart(now.elapsed_ms);
         if self.plan_version == site.plan_version {
             self.machines = self
                 .machines
@@ -109,11 +119,14 @@ impl State {
             self.machines = vec![MachineState::unknown(now); site.plan.machines.len()];
             self.feeders = vec![FeederState::default(); site.plan.feeders.len()];
             self.fans = FansState::new(site, now);
-            self.inputs = Inputs::default();
+            self.inputs.forget_readings(now);
+            self.trips.forget_readings();
         }
         self.metering = Metering::new(self.metering.auxiliary_kw);
         self.thermal = ThermalState::default();
         self.inputs.restart(now);
+        self.prepared = None;
+        self.supervision = None;
         self.shadow = None;
         self
     }

@@ -15,9 +15,9 @@ use crate::command::Command;
 use crate::moment::Moment;
 use crate::notice::{Notice, Severity};
 use crate::random::Random;
-use facts::{facts, judge, regions, see};
+use facts::{arbitrate, facts, regions, take_readings};
 use record::{hashrate_ths, inputs_used, is_clock_doubtful, say};
-use switch::{cool, switch};
+use switch::{cool, prepare, switch};
 
 /// What a step gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,13 +53,13 @@ pub fn advance(
 ) -> (Vec<Command>, Vec<Notice>, DecisionRecord) {
     let is_live = site.policy.authority.allow_live_debug;
     let live = state.authority.debug.as_ref().filter(|_| is_live);
-    let replaced = live.map(|(_, values)| debug::replace(observation, values, now));
+    let replaced = live.map(|(_, values)| debug::replace(site, observation, values, now));
     let seen = replaced.as_ref().unwrap_or(observation);
     let (commands, notices, mut decision) = advance_real(site, state, seen, now);
     match &state.authority.debug {
         None => debug::forget(state),
         Some((_, values)) if !is_live => {
-            let mut seen = debug::replace(observation, values, now);
+            let mut seen = debug::replace(site, observation, values, now);
             seen.orders.clear();
             let mut shadow = state
                 .shadow
@@ -81,8 +81,15 @@ fn advance_real(
 ) -> (Vec<Command>, Vec<Notice>, DecisionRecord) {
     let mut output = Output::new(now, &state.counters);
     let before = regions(state);
-    let seen = see(site, state, observation, &mut output);
-    let (caps, verdict) = judge(site, state, &seen, now);
+    let seen = take_readings(site, state, observation, &mut output);
+    if let Some(found) = &observation.supervision {
+        state.supervision = Some(found.clone());
+    }
+    state.journal_lost_since_ms = match observation.journal_trouble {
+        Some(_) => state.journal_lost_since_ms.or(Some(now.elapsed_ms)),
+        None => None,
+    };
+    let (caps, verdict) = arbitrate(site, state, &seen, now);
     let facts = facts(site, state, &seen, &caps, &verdict, now);
     let next = power::next(&state.power, &facts, &site.policy.power);
     if next != state.power.region {
@@ -91,6 +98,7 @@ fn advance_real(
         state.power.enter(next, &facts, &site.policy.power, chance);
     }
     state.power.follow_cap(&facts, &site.policy.power);
+    let prepared = prepare(site, state, &seen, now);
     switch(site, state, &seen, &caps, &verdict, &mut output);
     cool(site, state, &seen, &mut output);
     say(site, state, observation, &mut output);
@@ -130,7 +138,9 @@ fn advance_real(
         ended: std::mem::take(&mut output.ended),
         failed_commands: output.failed_commands,
         alarms: u32::try_from(loud.count()).unwrap_or(u32::MAX),
+        prepared,
         simulated: Vec::new(),
+        refused: std::mem::take(&mut output.refused),
         caps,
         verdict,
     };

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::health::{Health, Inputs};
+use super::health::{Health, Inputs, misses};
 use super::observation::{Observation, SensorKind, rounded};
 use super::output::Output;
-use super::policy::{ThermalPolicy, ms};
+use super::policy::{HealthPolicy, ThermalPolicy, ms};
 use crate::moment::Moment;
 use crate::notice::Severity;
 
@@ -79,6 +79,8 @@ pub struct Air {
     pub lost_since_ms: Option<u64>,
     /// No temperature at all came in time.
     pub is_blind: bool,
+    /// Since the start no sensor had the time to be read.
+    pub is_awaited: bool,
 }
 
 impl Air {
@@ -89,6 +91,12 @@ impl Air {
         let gamma = (pct.clamp(1.0, 100.0) / 100.0).ln() + b * celsius / (c + celsius);
         Some(celsius - c * gamma / (b - gamma))
     }
+}
+
+/// Some reading of humidity is not too old.
+fn is_humidity_known(inputs: &Inputs) -> bool {
+    let mut inputs = inputs.0.iter();
+    inputs.any(|(name, one)| name.starts_with("humidity/") && one.is_usable())
 }
 
 /// Which input a temperature belongs to.
@@ -164,6 +172,7 @@ impl ThermalState {
         &mut self,
         policy: &ThermalPolicy,
         rise_above_c: f64,
+        health: &HealthPolicy,
         inputs: &Inputs,
         output: &mut Output,
     ) -> Air {
@@ -209,12 +218,21 @@ impl ThermalState {
             highest_c,
             rise_c_per_min,
             board_c: self.median(SensorKind::Board, inputs, false),
-            humidity_pct: self.humidity_pct,
+            humidity_pct: self.humidity_pct.filter(|_| is_humidity_known(inputs)),
             lost_since_ms: self.lost_since_ms,
             is_blind,
+            is_awaited: self.is_awaited(health, now_ms),
         };
         say(policy, &air, output);
         air
+    }
+
+    /// No sensor of the container was read since the start, and none has missed a reading.
+    fn is_awaited(&self, health: &HealthPolicy, now_ms: u64) -> bool {
+        let is_inside = |one: &Sensor| one.kind == SensorKind::Container;
+        let waited_ms = self.lost_since_ms.map(|since| now_ms.saturating_sub(since));
+        let missed = waited_ms.map(|ms| misses(ms, health.temperature_period_s, health.grace_s));
+        missed == Some(0) && !self.sensors.values().any(is_inside)
     }
 
     /// The share of the design power that is left while no sensor of the container is believed, and
@@ -289,7 +307,9 @@ fn say(policy: &ThermalPolicy, air: &Air, output: &mut Output) {
         ),
         _ => {}
     }
-    if air.is_blind {
+    if air.is_awaited {
+        // Right after a start nothing is known yet, and nothing is wrong.
+    } else if air.is_blind {
         output.alarm(
             Severity::Warning,
             "temperature/blind",

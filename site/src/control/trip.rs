@@ -7,14 +7,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::dispatch::list;
 use super::health::{Health, Inputs};
 use super::observation::{InterlockKind, Observation};
+use super::order::is_same_person;
 use super::output::Output;
 use super::policy::{TripPolicy, ms};
 use super::site_plan::Site;
 use super::thermal::Air;
 use crate::moment::Moment;
 use crate::notice::Severity;
+
+/// A current below zero by more than this share of the feeder's limit is no noise.
+const REVERSED_SHARE: f64 = 0.01;
 
 /// Why everything was switched off.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +41,8 @@ pub enum TripCause {
     FeederCurrent,
     /// The button, or somebody's order.
     EmergencyStop,
+    /// What stood before a start cannot be read.
+    MemoryLost,
 }
 
 impl TripCause {
@@ -50,6 +57,7 @@ impl TripCause {
             Self::Condensation => "condensation",
             Self::FeederCurrent => "feeder_current",
             Self::EmergencyStop => "emergency_stop",
+            Self::MemoryLost => "memory_lost",
         }
     }
 
@@ -99,6 +107,9 @@ pub struct TripState {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct FeederLoad {
     amps: f64,
+    /// It was below zero.
+    #[serde(default)]
+    is_reversed: bool,
     over_since_ms: Option<u64>,
     far_over_since_ms: Option<u64>,
 }
@@ -118,24 +129,48 @@ impl TripState {
             let Some(plan) = site.plan.feeders.get(reading.feeder as usize) else {
                 continue;
             };
-            let Some(amps) = reading.amps else { continue };
+            let Some(amps) = reading.amps.filter(|amps| amps.is_finite()) else {
+                continue;
+            };
             inputs.read(&format!("feeder/{}", plan.name), reading.at);
             let load = self.feeders.entry(reading.feeder).or_default();
-            let pct = 100.0 * amps / plan.limit_a;
+            // A current transformer that is mounted backwards says less than nothing.
+            let pct = 100.0 * amps.abs() / plan.limit_a;
             let since = |before: Option<u64>, is_over: bool| {
                 is_over.then(|| before.unwrap_or(reading.at.elapsed_ms))
             };
-            load.amps = amps;
+            load.amps = amps.abs();
+            load.is_reversed = amps < -REVERSED_SHARE * plan.limit_a;
             load.over_since_ms = since(load.over_since_ms, pct > policy.feeder_over_pct);
             let is_far = pct > policy.feeder_far_over_pct;
             load.far_over_since_ms = since(load.far_over_since_ms, is_far);
         }
     }
 
+    fn say_reversed(&self, site: &Site, output: &mut Output) {
+        for (place, load) in self.feeders.iter().filter(|(_, load)| load.is_reversed) {
+            let Some(plan) = site.plan.feeders.get(*place as usize) else {
+                continue;
+            };
+            output.alarm(
+                Severity::Warning,
+                format!("feeder/{}/reversed", plan.name),
+                format!("the current of feeder {} is below zero", plan.name),
+                format!(
+                    "{:.0} A is used as its size, for trips too. Its current transformer is \
+                     probably mounted backwards: turn it around.",
+                    load.amps
+                ),
+            );
+        }
+    }
+
     /// Latches what is present now.
     pub fn assess(&mut self, site: &Site, air: &Air, inputs: &Inputs, output: &mut Output) {
         let now = output.now;
-        let present = self.present(site, air, inputs, now);
+        say_lost(&site.policy.trips, inputs, output);
+        self.say_reversed(site, output);
+        let present = self.present_causes(site, air, inputs, now);
         for (cause, detail) in &present {
             let is_new = !self.latches.contains_key(cause);
             if is_new {
@@ -158,18 +193,42 @@ impl TripState {
         }
     }
 
-    /// Latches a trip, whatever the state of anything.
+    /// Forgets readings, as after a change of the plan that names them; trips stand.
+    pub fn forget_readings(&mut self) {
+        self.interlocks.clear();
+        self.feeders.clear();
+        self.hot_since_ms = None;
+    }
+
+    /// Latches a trip, whatever the state of anything. One that stands keeps its first reason and
+    /// time: why everything is off is not changed by whoever stops it again.
     pub fn latch(&mut self, cause: TripCause, detail: String, output: &Output) {
         self.resets.clear();
-        let latch = Latch {
+        let latch = self.latches.entry(cause).or_insert(Latch {
             detail,
             at: output.now,
             clear_since_ms: None,
-        };
-        self.latches.insert(cause, latch);
+        });
+        latch.clear_since_ms = None;
     }
 
-    fn present(
+    /// The share of the design power that is left while an interlock is lost, and why: nobody would
+    /// hear smoke. It goes as with a lost thermometer, since a silent device is no fire.
+    pub fn lost_share(policy: &TripPolicy, inputs: &Inputs, now_ms: u64) -> Option<(f64, String)> {
+        let (name, lost_ms) = inputs.lost_interlocks(now_ms).max_by_key(|(_, ms)| *ms)?;
+        let share = if lost_ms >= ms(policy.lost_curtail_after_s) {
+            0.0
+        } else if lost_ms >= ms(policy.lost_half_after_s) {
+            policy.lost_half_share
+        } else {
+            return None;
+        };
+        let minutes = lost_ms / 60_000;
+        let reason = format!("{name} has not been read for {minutes} minutes");
+        Some((share, reason))
+    }
+
+    fn present_causes(
         &mut self,
         site: &Site,
         air: &Air,
@@ -264,23 +323,60 @@ impl TripState {
                 .clear_since_ms
                 .is_some_and(|since| now.elapsed_ms.saturating_sub(since) >= ms(policy.clear_s))
         };
-        if let Some((cause, _)) = self.latches.iter().find(|(_, latch)| !is_clear(latch)) {
-            let minutes = policy.clear_s / 60;
-            return Err(format!(
-                "the cause {} has not been gone for {minutes} minutes",
-                cause.as_str()
-            ));
+        if let Some((cause, latch)) = self.latches.iter().find(|(_, latch)| !is_clear(latch)) {
+            return Err(cause_stands(cause, latch, policy.clear_s, now));
         }
         let oldest_ms = now
             .elapsed_ms
             .saturating_sub(ms(policy.two_person_within_s));
         self.resets.retain(|(_, at_ms)| *at_ms >= oldest_ms);
-        if policy.is_two_person && !self.resets.iter().any(|(other, _)| other != by) {
+        let is_second = |(other, _): &(String, u64)| !is_same_person(other, by);
+        if policy.is_two_person && !self.resets.iter().any(is_second) {
             self.resets.push((by.to_owned(), now.elapsed_ms));
-            return Err("a second person must reset it, too".to_owned());
+            return Err(format!(
+                "the word of {by} is noted, and nothing is reset yet: a second person must reset \
+                 it, too, within {} s",
+                policy.two_person_within_s
+            ));
         }
         self.latches.clear();
         self.resets.clear();
         Ok(())
+    }
+}
+
+/// Says what follows from the loss of interlocks.
+fn say_lost(policy: &TripPolicy, inputs: &Inputs, output: &mut Output) {
+    let lost = inputs.lost_interlocks(output.now.elapsed_ms);
+    let names: Vec<&str> = lost.map(|(name, _)| name).collect();
+    if names.is_empty() {
+        return;
+    }
+    output.alarm(
+        Severity::Warning,
+        "interlock/lost",
+        format!("not read: {}", list(&names)),
+        format!(
+            "Nothing is started. {} minutes after its last reading power is reduced, after {} \
+             minutes the site stops. Look at the sensor, or bypass it for a time with a reason.",
+            policy.lost_half_after_s / 60,
+            policy.lost_curtail_after_s / 60
+        ),
+    );
+}
+
+/// Why a trip cannot be reset yet.
+fn cause_stands(cause: &TripCause, latch: &Latch, clear_s: u64, now: Moment) -> String {
+    let cause = cause.as_str();
+    match latch.clear_since_ms {
+        None => format!("the cause {cause} is still there ({})", latch.detail),
+        Some(since) => {
+            let gone_s = now.elapsed_ms.saturating_sub(since) / 1_000;
+            let left_s = clear_s.saturating_sub(gone_s).max(1);
+            format!(
+                "the cause {cause} must be gone for {clear_s} s (policy.trips.clear_s), and is for \
+                 {gone_s} s; reset it in {left_s} s"
+            )
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Restarts, torn lines, a disk that is gone.
 
 use super::*;
+use serde_json::json;
 use std::fs;
 
 type Entries = Recovered<u64, u64>;
@@ -54,7 +55,10 @@ async fn a_torn_or_changed_line_ends_what_is_believed() {
         assert_eq!(recovered.entries, (0..entries).collect::<Vec<_>>());
         assert_eq!(recovered.snapshot.is_some(), length >= snapshot);
         let is_whole = whole[..length].ends_with(b"\n") || length == 0;
-        assert_eq!(recovered.complaints.is_empty(), is_whole, "{length}");
+        assert_eq!(recovered.complaints.is_empty(), is_whole && length > 0);
+        // Without a snapshot, or emptied, it is more than a line that was being written.
+        let is_lost = length < snapshot;
+        assert_eq!(!recovered.damage.is_empty(), is_lost, "{length}");
     }
     for place in 0..whole.len() {
         let mut changed = whole.clone();
@@ -66,7 +70,44 @@ async fn a_torn_or_changed_line_ends_what_is_believed() {
             "the bit at {place} is found"
         );
         assert!(recovered.entries.len() < 3);
+        let is_last_end = place == whole.len() - 1;
+        assert_eq!(recovered.damage.is_empty(), is_last_end, "{place}");
     }
+}
+
+#[tokio::test]
+async fn a_name_beyond_all_numbers_is_left_alone_and_a_missing_segment_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(folder.path(), 1);
+    append(&mut journal, 0..8).await;
+    assert_eq!(journal.newest_segment(), 7);
+    drop(journal);
+    let name = format!("{}-0000.journal", u64::MAX);
+    fs::write(folder.path().join(&name), "rubbish\n").unwrap();
+    let (journal, recovered) = open(folder.path(), 1);
+    assert_eq!((journal.next_seq(), recovered.snapshot), (9, Some(60)));
+    assert!(
+        recovered.complaints[0].contains(&name),
+        "{:?}",
+        recovered.complaints
+    );
+    assert!(recovered.damage.is_empty());
+    let segments = segment::list(folder.path()).unwrap();
+    let (middle, newest) = (&segments[1].path, &segments[2].path);
+    let text = fs::read_to_string(newest).unwrap();
+    // Without its snapshot the newest goes on the one before, which is gone.
+    fs::write(newest, text.split_once('\n').unwrap().1).unwrap();
+    fs::remove_file(middle).unwrap();
+    let (_, recovered) = open(folder.path(), 1);
+    assert_eq!(
+        (recovered.snapshot, recovered.entries),
+        (Some(0), vec![0, 1, 2])
+    );
+    assert!(
+        recovered.damage[0].contains("missing"),
+        "{:?}",
+        recovered.damage
+    );
 }
 
 #[tokio::test]
@@ -89,12 +130,12 @@ async fn what_a_disk_does_not_take_is_written_later_and_can_be_read_meanwhile() 
     }
     fs::remove_file(&path).unwrap();
     fs::rename(folder.path().join("away"), &path).unwrap();
-    let waiting: Vec<Read<u64>> = reader.read_after(2, 100).unwrap();
+    let waiting: Vec<Read<u64>> = reader.read_after(2, 100).unwrap().entries;
     let numbers: Vec<u64> = waiting.iter().map(|read| read.entry).collect();
     assert_eq!(numbers, [2, 3, 4, 5]);
     append(&mut journal, 6..8).await;
     // Segments that begin without a snapshot are of the same journal.
-    let all: Vec<Read<u64>> = reader.read_after(0, 100).unwrap();
+    let all: Vec<Read<u64>> = reader.read_after(0, 100).unwrap().entries;
     let read: Vec<(u64, u64)> = all.iter().map(|one| (one.journal, one.entry)).collect();
     assert_eq!(read, (0..8).map(|entry| (1, entry)).collect::<Vec<_>>());
     drop(journal);
@@ -115,7 +156,7 @@ async fn a_reader_gets_each_entry_once_over_restarts() {
         let mut seq = 0;
         all.clear();
         loop {
-            let read: Vec<Read<u64>> = reader.read_after(seq, 5).unwrap();
+            let read: Vec<Read<u64>> = reader.read_after(seq, 5).unwrap().entries;
             let Some(last) = read.last() else { break };
             seq = last.seq;
             assert!(read.iter().all(|one| one.journal <= one.seq));
@@ -126,6 +167,23 @@ async fn a_reader_gets_each_entry_once_over_restarts() {
         .flat_map(|start| start * 10..start * 10 + 7)
         .collect();
     assert_eq!(all, wanted);
+}
+
+#[tokio::test]
+async fn a_reader_names_what_it_cannot_read_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, _): (_, Recovered<serde_json::Value, serde_json::Value>) =
+        Journal::open(folder.path(), 1, settings()).unwrap();
+    for entry in [json!(1), json!({"of": "another version"}), json!(3)] {
+        journal.append(&json!(0), &entry).await;
+    }
+    let read = journal.reader().read_after::<u64>(0, 10).unwrap();
+    let entries: Vec<u64> = read.entries.iter().map(|one| one.entry).collect();
+    assert_eq!(entries, [1, 3]);
+    let [(seq, reason)] = read.unreadable.as_slice() else {
+        panic!("{:?}", read.unreadable);
+    };
+    assert!(*seq == 2 && reason.contains("expected u64"), "{reason}");
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ use super::segment;
 
 /// Steps that may wait for the thread; beyond that the disk hangs, and nobody waits.
 const WAKEUPS: usize = 4;
+/// The name of a segment whose first lines are not on the disk yet.
+const UNFINISHED: &str = "unfinished";
 const HANGS: &str = "the disk has taken nothing for several steps";
 const ENDED: &str = "the thread that writes the journal has ended";
 
@@ -94,7 +96,6 @@ impl Writer {
             folder,
             shared: shared.clone(),
             file: None,
-            attempt: 0,
             max_bytes: settings.max_bytes,
         };
         std::thread::Builder::new()
@@ -159,7 +160,6 @@ struct Thread {
     folder: PathBuf,
     shared: Arc<Shared>,
     file: Option<File>,
-    attempt: u32,
     max_bytes: u64,
 }
 
@@ -202,15 +202,16 @@ impl Thread {
 
     fn write(&mut self, waiting: &[Pending]) -> io::Result<()> {
         for pending in waiting {
-            if pending.snapshot.is_some() || self.file.is_none() {
-                if let Some(file) = self.file.take() {
-                    file.sync_data()?;
+            let snapshot = pending.snapshot.as_deref().unwrap_or_default();
+            let text = format!("{snapshot}{}", pending.line);
+            match &mut self.file {
+                Some(file) if pending.snapshot.is_none() => file.write_all(text.as_bytes())?,
+                file => {
+                    if let Some(file) = file.take() {
+                        file.sync_data()?;
+                    }
+                    self.file = Some(self.open_segment(pending.seq, &text)?);
                 }
-                self.file = Some(self.open_segment(pending.seq)?);
-            }
-            if let Some(file) = &mut self.file {
-                let snapshot = pending.snapshot.as_deref().unwrap_or_default();
-                file.write_all(format!("{snapshot}{}", pending.line).as_bytes())?;
             }
         }
         match &self.file {
@@ -219,26 +220,34 @@ impl Thread {
         }
     }
 
-    fn open_segment(&mut self, seq: u64) -> io::Result<File> {
+    /// A new segment with its first lines: it gets its name when they are on the disk, so that an
+    /// empty segment is one that was damaged.
+    fn open_segment(&self, seq: u64, text: &str) -> io::Result<File> {
+        super::make_folder(&self.folder)?;
         self.remove_oldest()?;
-        loop {
-            let path = self.folder.join(segment::name(seq, self.attempt));
-            let opened = OpenOptions::new()
-                .create_new(true)
-                .append(true)
-                .mode(0o600)
-                .open(path);
-            match opened {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.attempt += 1,
-                Err(error) => return Err(error),
-                Ok(file) => {
-                    self.attempt = 0;
-                    // The name must last, too.
-                    File::open(&self.folder)?.sync_all()?;
-                    return Ok(file);
-                }
-            }
+        let mut attempt = 0;
+        let mut path = self.folder.join(segment::name(seq, attempt));
+        while path.try_exists()? {
+            attempt += 1;
+            path = self.folder.join(segment::name(seq, attempt));
         }
+        let unfinished = self.folder.join(UNFINISHED);
+        // What an attempt left there is nobody's.
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        std::fs::rename(&unfinished, &path)?;
+        // The name must last, too.
+        File::open(&self.folder)?.sync_all()?;
+        Ok(file)
     }
 
     fn remove_oldest(&self) -> io::Result<()> {

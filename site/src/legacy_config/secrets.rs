@@ -1,7 +1,7 @@
 //! Secrets out of the old file into files of their own.
 
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{LegacyError, error};
@@ -22,6 +22,13 @@ pub fn store(folder: &Path, name: &str, secret: &str) -> Result<PathBuf, LegacyE
         .mode(0o700)
         .create(folder)
         .map_err(cannot)?;
+    // One that says it already is left alone: a controller that runs may be reading it.
+    let is_private = |data: std::fs::Metadata| data.permissions().mode() & 0o077 == 0;
+    if std::fs::metadata(&path).is_ok_and(is_private)
+        && std::fs::read(&path).is_ok_and(|stored| stored == secret.as_bytes())
+    {
+        return Ok(path);
+    }
     // Removed first, so that a file that others may read does not keep its mode.
     match std::fs::remove_file(&path) {
         Err(why) if why.kind() != std::io::ErrorKind::NotFound => return Err(cannot(why)),

@@ -84,7 +84,7 @@ fn the_documented_file_is_read_as_it_is() {
         .iter()
         .find(|one| one.contains("plain HTTP"));
     assert!(plain.is_some(), "{:?}", settings.warnings);
-    assert_eq!(settings.warnings.len(), 5, "{:?}", settings.warnings);
+    assert_eq!(settings.warnings.len(), 7, "{:?}", settings.warnings);
     assert!(!format!("{config:?}").contains("se%cret"));
 }
 
@@ -136,6 +136,68 @@ fn an_empty_file_has_the_documented_defaults() {
     );
     assert_eq!(settings.channels, []);
     assert!(settings.warnings[0].contains("nobody"));
+}
+
+#[test]
+fn an_old_file_is_told_from_a_configuration() {
+    assert!(is_legacy(FILE));
+    assert!(is_legacy("; mine\n\n [APIS]\n"));
+    for other in [
+        "",
+        "[plan]\n",
+        "data_dir = \"x\"\n[GENERAL]\n",
+        "[[source]]\n",
+        "[GENERALS]",
+    ] {
+        assert!(!is_legacy(other), "{other}");
+    }
+}
+
+#[test]
+fn what_another_file_says_counts_first_and_is_not_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, more) = (
+        folder.path().join("config.txt"),
+        folder.path().join("more.toml"),
+    );
+    std::fs::write(&old, FILE).unwrap();
+    let data = folder.path().join("data");
+    let text = format!(
+        "data_dir = {data:?}\nstep_s = 2.0\n[plan]\nname = \"north\"\ndesign_kw = 900.0\n\
+         [[plan.machines]]\nname = \"m-1\"\nhashrate_ths = 100.0\npower_w = 3000.0\n\
+         [readings]\nsite_meter = \"iotawatt/input-1\"\n[policy.thermal]\nhot_c = 33.0\n\
+         [[signal]]\nkind = \"push\"\nname = \"utility\"\nclass = \"mandatory\"\n"
+    );
+    std::fs::write(&more, text).unwrap();
+    let (config, warnings) = load(&old, Some(more.as_path())).unwrap();
+    assert_eq!((config.step_s, config.plan.design_kw), (2.0, 900.0));
+    let thermal = &config.policy.thermal;
+    assert_eq!((thermal.hot_c, thermal.cold_c), (33.0, 10.0));
+    assert_eq!(config.policy.health.loop_s, 120);
+    assert_eq!(
+        (
+            config.source.len(),
+            config.signal.len(),
+            config.plan.fans.len()
+        ),
+        (2, 1, 9)
+    );
+    assert!(config.source.iter().all(|source| source.site == "north"));
+    assert!(data.join("secrets/email_password").is_file());
+    let asks_for = |what: &str| warnings.iter().any(|one| one.contains(what));
+    for (what, is_missing) in [
+        ("cornbelt_url", false),
+        ("iotawatt_ip", false),
+        ("no machines", false),
+        ("pdu_ip", true),
+        ("sms_api_key", true),
+    ] {
+        assert_eq!(asks_for(what), is_missing, "{what}: {warnings:?}");
+    }
+    let text = format!("data_dir = {data:?}\n[plan]\ndesing_kw = 900.0\n");
+    std::fs::write(&more, text).unwrap();
+    let error = load(&old, Some(more.as_path())).unwrap_err().to_string();
+    assert!(error.contains("desing_kw"), "{error}");
 }
 
 proptest! {

@@ -210,8 +210,8 @@ impl Mail {
 fn failure(error: &lettre::transport::smtp::Error) -> SendFailure {
     let reason = one_line(&format!("{error}"));
     match error.is_permanent() || error.is_client() {
-        true => SendFailure::never(reason),
-        false => SendFailure::later(reason),
+        true => SendFailure::permanent(reason),
+        false => SendFailure::temporary(reason),
     }
 }
 
@@ -230,12 +230,12 @@ impl Channel for Mail {
     async fn send(&self, notice: &Notice, link: &Link<'_>) -> Result<String, SendFailure> {
         let message = self
             .message(notice, link.site)
-            .map_err(SendFailure::never)?;
+            .map_err(SendFailure::permanent)?;
         let transport = self
             .transport(link.credentials)
-            .map_err(SendFailure::never)?;
+            .map_err(SendFailure::permanent)?;
         let Ok(place) = self.running.clone().try_acquire_owned() else {
-            return Err(SendFailure::later(
+            return Err(SendFailure::temporary(
                 "earlier messages still hang at the server",
             ));
         };
@@ -247,7 +247,7 @@ impl Channel for Mail {
         match sending.await {
             Ok(Ok(answer)) => Ok(one_line(&answer.message().collect::<Vec<_>>().join(" "))),
             Ok(Err(error)) => Err(failure(&error)),
-            Err(_) => Err(SendFailure::later(
+            Err(_) => Err(SendFailure::temporary(
                 "the sending task ended without a result",
             )),
         }

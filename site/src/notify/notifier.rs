@@ -1,6 +1,7 @@
 //! Sends notices: a queue and a task for each channel, attempts with pauses, and every attempt as a
 //! fact.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +72,7 @@ struct Shared {
     site: String,
     attempts: mpsc::Sender<Attempt>,
     first_pause: Duration,
+    taken: AtomicU64,
 }
 
 /// Sends notices.
@@ -119,6 +121,7 @@ impl Notifier {
             site: site.to_owned(),
             attempts,
             first_pause,
+            taken: AtomicU64::new(0),
         }));
         for index in 0..notifier.0.lines.len() {
             let shared = notifier.0.clone();
@@ -133,11 +136,27 @@ impl Notifier {
     pub fn notify(&self, notice: Notice) {
         let sends = self.0.routing().notify(notice, (self.0.clock)());
         self.0.push(sends);
+        self.0.taken.fetch_add(1, Ordering::Release);
+    }
+
+    /// Notices that were handed to it so far.
+    pub fn taken(&self) -> u64 {
+        self.0.taken.load(Ordering::Acquire)
+    }
+
+    /// No channel sends anything, or could now.
+    pub fn is_idle(&self) -> bool {
+        self.0.lines.iter().all(|line| line.queue.is_idle())
     }
 
     /// Somebody took notice of an emergency; false when it is not one that is waited for.
     pub fn acknowledge(&self, notice: u64) -> bool {
         self.0.routing().acknowledge(notice)
+    }
+
+    /// A person took notice of what a topic said up to this notice: nothing of it is tried again.
+    pub fn settle(&self, topic: &str, notice: u64) {
+        self.0.routing().settle(topic, notice);
     }
 
     /// Emergencies that nobody acknowledged.
@@ -233,7 +252,7 @@ impl Shared {
             now_s: (self.clock)().utc_us / 1_000_000,
         };
         let sent = tokio::time::timeout(TIMEOUT, line.channel.send(notice, &link)).await;
-        let late = || SendFailure::later(format!("no answer within {TIMEOUT:?}"));
+        let late = || SendFailure::temporary(format!("no answer within {TIMEOUT:?}"));
         sent.unwrap_or_else(|_| Err(late()))
     }
 
@@ -243,6 +262,10 @@ impl Shared {
         loop {
             let mut waiting = line.queue.next().await;
             let notice = waiting.notice.id;
+            if self.routing().is_settled(&waiting.notice) {
+                tracing::info!(notice, channel = line.name, "somebody has acknowledged it");
+                continue;
+            }
             if waiting.is_stale(Instant::now()) {
                 self.fact(index, notice, AttemptOutcome::Dropped);
                 continue;

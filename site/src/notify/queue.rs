@@ -47,22 +47,35 @@ impl Waiting {
     }
 }
 
-/// The queue of one channel.
+/// The queue of one channel, from which one task takes.
 #[derive(Debug, Default)]
 pub struct Queue {
-    waiting: Mutex<Vec<Waiting>>,
+    held: Mutex<Held>,
     changed: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Held {
+    waiting: Vec<Waiting>,
+    /// One was taken, and the next one not yet.
+    is_one_out: bool,
+}
+
 impl Queue {
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None is being sent, or could be now.
+    pub fn is_idle(&self) -> bool {
+        let (held, now) = (self.held(), Instant::now());
+        !held.is_one_out && held.waiting.iter().all(|one| one.not_before > now)
     }
 
     /// Adds one. When there are too many, the oldest of the least serious has to go; it is
     /// answered, and may be the one that came.
     pub fn push(&self, one: Waiting) -> Option<Waiting> {
-        let mut waiting = self.waiting();
+        let waiting = &mut self.held().waiting;
         waiting.push(one);
         self.changed.notify_one();
         if waiting.len() <= MOST_WAITING {
@@ -76,16 +89,19 @@ impl Queue {
 
     /// Takes the most serious that may be tried, the oldest of these; waits for one.
     pub async fn next(&self) -> Waiting {
+        self.held().is_one_out = false;
         loop {
             let changed = self.changed.notified();
             let now = Instant::now();
             let soonest = {
-                let mut waiting = self.waiting();
+                let held = &mut *self.held();
+                let waiting = &mut held.waiting;
                 let ready = waiting.iter().enumerate();
                 let ready = ready.filter(|(_, one)| one.not_before <= now);
                 let first = ready
                     .min_by_key(|(_, one)| (std::cmp::Reverse(one.notice.severity), one.since));
                 if let Some(index) = first.map(|(index, _)| index) {
+                    held.is_one_out = true;
                     return waiting.remove(index);
                 }
                 waiting.iter().map(|one| one.not_before).min()

@@ -6,6 +6,7 @@
 //!   carries by itself goes to the first.
 //! * An emergency that is not acknowledged goes to every channel again, every ten minutes for a
 //!   day.
+//! * What a person took notice of goes nowhere any more, whatever waits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +39,8 @@ struct Open {
 pub struct Routing {
     least: Vec<Severity>,
     open: BTreeMap<u64, Open>,
+    /// By topic the last notice of it that a person took notice of.
+    settled: BTreeMap<String, u64>,
 }
 
 impl Routing {
@@ -46,12 +49,13 @@ impl Routing {
         Self {
             least,
             open: BTreeMap::new(),
+            settled: BTreeMap::new(),
         }
     }
 
     /// A new notice; one that is known already is not sent again.
     pub fn notify(&mut self, notice: Notice, now: Moment) -> Vec<Send> {
-        if self.open.contains_key(&notice.id) {
+        if self.open.contains_key(&notice.id) || self.is_settled(&notice) {
             return Vec::new();
         }
         let carries = |least: &Severity| *least <= notice.severity;
@@ -122,6 +126,26 @@ impl Routing {
             self.open.remove(&notice);
         }
         found
+    }
+
+    /// A person took notice of what a topic said up to this notice: nothing of it is sent any more.
+    pub fn settle(&mut self, topic: &str, notice: u64) {
+        self.open
+            .retain(|id, open| open.notice.topic != topic || *id > notice);
+        let settled = self.settled.entry(topic.to_owned()).or_default();
+        *settled = notice.max(*settled);
+        if self.settled.len() > MOST_OPEN {
+            let oldest = self.settled.iter().min_by_key(|(_, notice)| **notice);
+            let oldest = oldest.map(|(topic, _)| topic.clone());
+            self.settled
+                .retain(|topic, _| Some(topic) != oldest.as_ref());
+        }
+    }
+
+    /// Whether a person took notice of it.
+    pub fn is_settled(&self, notice: &Notice) -> bool {
+        let settled = self.settled.get(&notice.topic);
+        settled.is_some_and(|settled| notice.id <= *settled)
     }
 
     /// Emergencies that nobody acknowledged, the oldest first.
@@ -244,6 +268,29 @@ mod tests {
         assert!(!routing.acknowledge(1));
         assert!(!routing.acknowledge(2));
         assert_eq!(routing.tick(at(9_999)), []);
+    }
+
+    #[test]
+    fn what_a_person_took_notice_of_goes_nowhere_any_more() {
+        let mut routing = routing();
+        routing.notify(notice(1, Severity::Emergency), at(0));
+        routing.notify(notice(2, Severity::Emergency), at(0));
+        let other = Notice {
+            topic: "other".to_owned(),
+            ..notice(3, Severity::Emergency)
+        };
+        routing.notify(other, at(0));
+        routing.settle("t", 2);
+        assert_eq!(routing.unacknowledged(), [3]);
+        assert_eq!(routing.failed(1, 0), None);
+        assert!(routing.is_settled(&notice(1, Severity::Emergency)));
+        assert_eq!(routing.notify(notice(2, Severity::Emergency), at(1)), []);
+        // What comes later is another matter.
+        assert!(
+            !routing
+                .notify(notice(4, Severity::Warning), at(1))
+                .is_empty()
+        );
     }
 
     proptest! {

@@ -123,7 +123,7 @@ impl Twilio {
         if self.from.is_some() == self.messaging_service_sid.is_some() {
             return Err("set either twilio.from or twilio.messaging_service_sid".to_owned());
         }
-        if !crate::actuate::is_private(&self.api_url) {
+        if !headframe_ingest::source::is_private(&self.api_url) {
             return Err("twilio.api_url must be https://, the token would go in clear".to_owned());
         }
         self.api_url = self.api_url.trim_end_matches('/').to_owned();
@@ -326,12 +326,12 @@ impl Phone {
         match &self.provider {
             Provider::Twilio(_) if ["failed", "undelivered"].contains(&text("status").as_str()) => {
                 let message = text("error_message");
-                Err(SendFailure::never(format!(
+                Err(SendFailure::permanent(format!(
                     "Twilio says that it failed: {message:.200}"
                 )))
             }
             Provider::Twilio(_) => Ok(text("sid")),
-            Provider::Http(http) if !http.is_success(&answer.body) => Err(SendFailure::never(
+            Provider::Http(http) if !http.is_success(&answer.body) => Err(SendFailure::permanent(
                 "the provider's answer has not success_value at success_pointer",
             )),
             Provider::Http(_) => Ok(answer.status.to_string()),
@@ -346,7 +346,7 @@ impl Channel for Phone {
     }
 
     async fn send(&self, notice: &Notice, link: &Link<'_>) -> Result<String, SendFailure> {
-        let secret = secret(link.credentials).map_err(SendFailure::never)?;
+        let secret = secret(link.credentials).map_err(SendFailure::permanent)?;
         let text = format!("{}: {}", notice.title, notice.text);
         let text = sms_text::fitted(&text, self.max_segments);
         let outgoing = self.outgoing(&text, secret);
@@ -357,7 +357,7 @@ impl Channel for Phone {
             ..HttpRequest::get(outgoing.url)
         };
         let answer = link.exchange.http(request).await;
-        let answer = answer.map_err(|failure| SendFailure::later(failure.to_string()))?;
+        let answer = answer.map_err(|failure| SendFailure::temporary(failure.to_string()))?;
         self.result(&answer)
     }
 }

@@ -49,7 +49,7 @@ impl ChannelKind for Telegram {
             let chat_id = &chat.chat_id;
             return Err(format!("chat_id is {chat_id:?}; it is a number or @name"));
         }
-        if !crate::actuate::is_private(&chat.api_url) {
+        if !headframe_ingest::source::is_private(&chat.api_url) {
             let api_url = &chat.api_url;
             return Err(format!(
                 "api_url is {api_url:?}; it must be https://, the token would go in clear"
@@ -80,9 +80,9 @@ fn html(notice: &Notice) -> String {
         Severity::Warning => "\u{26a0} ",
         Severity::Emergency => "\u{1f6a8} ",
     };
-    let title = cut(&format!("{mark}{}", notice.title), MOST_UNITS / 4);
+    let title = shortened(&format!("{mark}{}", notice.title), MOST_UNITS / 4);
     let left = MOST_UNITS - units(&title) - 2;
-    let text = cut(&notice.text, left);
+    let text = shortened(&notice.text, left);
     format!("<b>{}</b>\n\n{}", escaped(&title), escaped(&text))
 }
 
@@ -91,7 +91,7 @@ fn units(text: &str) -> usize {
 }
 
 /// The beginning of a text that has at most so many UTF-16 units, with its mark where it is cut.
-fn cut(text: &str, most: usize) -> String {
+fn shortened(text: &str, most: usize) -> String {
     if units(text) <= most {
         return text.to_owned();
     }
@@ -147,7 +147,7 @@ impl Channel for Chat {
     }
 
     async fn send(&self, notice: &Notice, link: &Link<'_>) -> Result<String, SendFailure> {
-        let token = token(link.credentials).map_err(SendFailure::never)?;
+        let token = token(link.credentials).map_err(SendFailure::permanent)?;
         let mut message = json!({"chat_id": self.chat_id, "text": html(notice),
             "parse_mode": "HTML", "disable_notification": notice.severity == Severity::Info});
         if let Some(thread) = self.message_thread_id {
@@ -160,7 +160,7 @@ impl Channel for Chat {
             ..HttpRequest::get(format!("{}/bot{token}/sendMessage", self.api_url))
         };
         let answer = link.exchange.http(request).await;
-        let answer = answer.map_err(|failure| SendFailure::later(failure.to_string()))?;
+        let answer = answer.map_err(|failure| SendFailure::temporary(failure.to_string()))?;
         result(answer.status, &answer.body)
     }
 }

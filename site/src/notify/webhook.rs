@@ -78,7 +78,7 @@ impl Channel for Hook {
 
     async fn send(&self, notice: &Notice, link: &Link<'_>) -> Result<String, SendFailure> {
         let Credentials::Token { token, .. } = link.credentials else {
-            return Err(SendFailure::never("there is no secret to sign with"));
+            return Err(SendFailure::permanent("there is no secret to sign with"));
         };
         let body = json!({"version": 1, "site": link.site, "id": notice.id,
             "severity": notice.severity, "topic": notice.topic, "title": notice.title,
@@ -97,7 +97,7 @@ impl Channel for Hook {
             ..HttpRequest::get(self.url.to_string())
         };
         let answer = link.exchange.http(request).await;
-        let answer = answer.map_err(|failure| SendFailure::later(failure.to_string()))?;
+        let answer = answer.map_err(|failure| SendFailure::temporary(failure.to_string()))?;
         match answer.status {
             200..300 => Ok(answer.status.to_string()),
             _ => Err(SendFailure::of_answer(

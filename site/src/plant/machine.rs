@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::{Action, PowerMode};
 use crate::control::site_plan::MachinePlan;
 use crate::random::Random;
 
@@ -29,7 +30,7 @@ pub enum Interface {
 /// What it does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Doing {
+enum WorkState {
     Works,
     /// Its power falls.
     Stops {
@@ -52,6 +53,40 @@ enum Change {
     Start,
     Cut,
     Power,
+    Low,
+    Normal,
+}
+
+impl Change {
+    /// What a machine makes of a command; none where it has no such mode.
+    fn from_action(action: Action, has_low: bool) -> Option<Self> {
+        match action {
+            Action::Off => Some(Self::Stop),
+            Action::On => Some(Self::Start),
+            Action::Mode(PowerMode::Low) if has_low => Some(Self::Low),
+            Action::Mode(PowerMode::Normal) if has_low => Some(Self::Normal),
+            Action::Mode(_) | Action::LimitWatts(_) => None,
+        }
+    }
+}
+
+/// What is known of a real machine that a virtual one stands for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Found {
+    /// How it answers.
+    pub interface: Interface,
+    /// Watts at work, in the mode that it is in.
+    pub work_w: f64,
+    /// Milliseconds that it boots.
+    pub boot_ms: u64,
+    /// It draws power, or begins to.
+    pub is_on: bool,
+    /// It was begun to start and has not booted yet.
+    pub is_starting: bool,
+    /// It works in its low power mode.
+    pub is_low: bool,
+    /// It has no power.
+    pub is_cut: bool,
 }
 
 /// One machine.
@@ -64,9 +99,12 @@ pub struct PlantMachine {
     own_w: f64,
     own_ths: f64,
     standby_w: f64,
+    /// Its power in low mode, as a share of its own; none where it has no such mode.
+    low_share: Option<f64>,
+    is_low: bool,
     decay_ms: u64,
     boot_ms: u64,
-    doing: Doing,
+    doing: WorkState,
     coming: Vec<(u64, Change)>,
 }
 
@@ -80,24 +118,56 @@ impl PlantMachine {
             own_w: plan.power_w * own,
             own_ths: plan.hashrate_ths * own,
             standby_w: plan.standby_w,
+            low_share: plan.low_power_w.map(|_| plan.low_share()),
+            is_low: false,
             decay_ms: random.between(8_000.0, 25_000.0) as u64,
             boot_ms: (plan.boot_s as f64 * random.between(800.0, 1_200.0)) as u64,
-            doing: Doing::Works,
+            doing: WorkState::Works,
             coming: Vec::new(),
         }
+    }
+
+    /// A machine as it was found at a time.
+    pub fn as_found(plan: &MachinePlan, found: Found, now_ms: u64, random: &mut Random) -> Self {
+        let doing = match (found.is_cut, found.is_on, found.is_starting) {
+            (true, _, _) => WorkState::Cut,
+            (_, false, _) => WorkState::Waits,
+            (_, true, true) => WorkState::Boots {
+                from_ms: now_ms,
+                until_ms: now_ms + found.boot_ms,
+            },
+            (_, true, false) => WorkState::Works,
+        };
+        let low_share = plan.low_power_w.map(|_| plan.low_share());
+        let share = low_share.filter(|_| found.is_low).unwrap_or(1.0);
+        let mut machine = Self {
+            own_w: found.work_w / share,
+            is_low: found.is_low,
+            own_ths: plan.hashrate_ths,
+            boot_ms: found.boot_ms,
+            doing,
+            ..Self::running(plan, found.interface, random)
+        };
+        machine.advance(now_ms, random);
+        machine
     }
 
     /// Terahashes per second.
     pub fn hashrate_ths(&self) -> f64 {
         match self.doing {
-            Doing::Works => self.own_ths,
+            WorkState::Works => self.own_ths * self.mode_share(),
             _ => 0.0,
         }
     }
 
+    /// The share of its own power at which it works.
+    fn mode_share(&self) -> f64 {
+        self.low_share.filter(|_| self.is_low).unwrap_or(1.0)
+    }
+
     /// It has power.
     pub fn is_fed(&self) -> bool {
-        self.doing != Doing::Cut
+        self.doing != WorkState::Cut
     }
 
     /// Its power is cut at a time, whatever it does.
@@ -111,22 +181,22 @@ impl PlantMachine {
             .push((at_ms, if is_on { Change::Power } else { Change::Cut }));
     }
 
-    /// It is asked to start or stop: after how long it answers, if it does.
-    pub fn ask(&mut self, is_on: bool, now_ms: u64, delay_ms: u64) -> Option<u64> {
+    /// It gets a command: after how long it answers, if it does.
+    pub fn ask(&mut self, action: Action, now_ms: u64, delay_ms: u64) -> Option<u64> {
+        let change = Change::from_action(action, self.low_share.is_some())?;
         let delay_ms = match self.interface {
             Interface::Dead => return None,
             Interface::Slow => delay_ms * SLOWER,
             Interface::Sound => delay_ms,
         };
         let is_deaf = match self.doing {
-            Doing::Cut => true,
-            Doing::Boots { from_ms, .. } => now_ms < from_ms + DEAF_BOOT_MS,
+            WorkState::Cut => true,
+            WorkState::Boots { from_ms, .. } => now_ms < from_ms + DEAF_BOOT_MS,
             _ => false,
         };
         if is_deaf {
             return None;
         }
-        let change = if is_on { Change::Start } else { Change::Stop };
         self.coming.push((now_ms + delay_ms, change));
         Some(delay_ms)
     }
@@ -146,35 +216,43 @@ impl PlantMachine {
         }
         let over = |until_ms: u64| now_ms >= until_ms;
         self.doing = match self.doing {
-            Doing::Stops { until_ms, .. } if over(until_ms) => Doing::Waits,
-            Doing::Boots { until_ms, .. } if over(until_ms) => Doing::Works,
+            WorkState::Stops { until_ms, .. } if over(until_ms) => WorkState::Waits,
+            WorkState::Boots { until_ms, .. } if over(until_ms) => WorkState::Works,
             same => same,
         };
         self.power_w = match self.doing {
-            Doing::Works => self.own_w * (1.0 + NOISE * random.signed()),
-            Doing::Stops { from_ms, until_ms } => {
+            WorkState::Works => self.own_w * self.mode_share() * (1.0 + NOISE * random.signed()),
+            WorkState::Stops { from_ms, until_ms } => {
                 let left = until_ms.saturating_sub(now_ms) as f64 / (until_ms - from_ms) as f64;
                 self.standby_w.max(self.own_w * left)
             }
-            Doing::Waits => self.standby_w,
-            Doing::Boots { .. } => BOOT_SHARE * self.own_w,
-            Doing::Cut => 0.0,
+            WorkState::Waits => self.standby_w,
+            WorkState::Boots { .. } => BOOT_SHARE * self.own_w,
+            WorkState::Cut => 0.0,
         };
     }
 
     fn change(&mut self, at_ms: u64, change: Change) {
-        let boots = Doing::Boots {
+        let boots = WorkState::Boots {
             from_ms: at_ms,
             until_ms: at_ms + self.boot_ms,
         };
+        let was_low = self.is_low;
+        match change {
+            Change::Low => self.is_low = true,
+            Change::Normal => self.is_low = false,
+            _ => {}
+        }
         self.doing = match (change, self.doing) {
-            (Change::Cut, _) => Doing::Cut,
-            (Change::Power, Doing::Cut) => boots,
-            (Change::Stop, Doing::Works | Doing::Boots { .. }) => Doing::Stops {
+            (Change::Cut, _) => WorkState::Cut,
+            (Change::Power, WorkState::Cut) => boots,
+            (Change::Stop, WorkState::Works | WorkState::Boots { .. }) => WorkState::Stops {
                 from_ms: at_ms,
                 until_ms: at_ms + self.decay_ms,
             },
-            (Change::Start, Doing::Waits | Doing::Stops { .. }) => boots,
+            (Change::Start, WorkState::Waits | WorkState::Stops { .. }) => boots,
+            // It begins its work anew in the other mode.
+            (Change::Low | Change::Normal, WorkState::Works) if self.is_low != was_low => boots,
             (_, same) => same,
         };
     }

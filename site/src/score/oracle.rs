@@ -30,21 +30,20 @@ pub fn best_hashrate_ths(plan: &SitePlan, mining_kw: f64) -> f64 {
 
 /// Terahash-hours below the best choice, from the deadline to the release.
 pub fn lost_ths_h(event: &Event, decisions: &[DecisionRecord], plan: &SitePlan) -> f64 {
-    let bound: Vec<&DecisionRecord> = decisions
-        .iter()
-        .filter(|one| one.at >= event.deadline && one.at < event.released_at)
-        .collect();
-    let (Some(first), Some(last)) = (bound.first(), bound.last()) else {
+    // A decision stands until the next: those that are kept lie minutes or seconds apart.
+    let ends = decisions.iter().skip(1).map(|next| next.at);
+    let ends = ends.chain([event.released_at]);
+    let (mut rest_kwh, mut done_ths_h, mut hours) = (0.0, 0.0, 0.0);
+    for (decision, end) in decisions.iter().zip(ends) {
+        let (from, to) = (decision.at.max(event.deadline), end.min(event.released_at));
+        let length = to.ms_since(from) as f64 / 3_600_000.0;
+        rest_kwh += (decision.measured_kw - decision.mining_kw) * length;
+        done_ths_h += decision.hashrate_ths * length;
+        hours += length;
+    }
+    if hours <= 0.0 {
         return 0.0;
-    };
-    let count = bound.len() as f64;
-    let rest_kw = bound
-        .iter()
-        .map(|one| one.measured_kw - one.mining_kw)
-        .sum::<f64>()
-        / count;
-    let best_ths = best_hashrate_ths(plan, event.target_kw - rest_kw);
-    let mean_ths = bound.iter().map(|one| one.hashrate_ths).sum::<f64>() / count;
-    let hours = last.at.ms_since(first.at) as f64 / 3_600_000.0;
-    ((best_ths - mean_ths) * hours).max(0.0)
+    }
+    let best_ths = best_hashrate_ths(plan, event.target_kw - rest_kwh / hours);
+    (best_ths * hours - done_ths_h).max(0.0)
 }

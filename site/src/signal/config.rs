@@ -8,9 +8,12 @@ use headframe_ingest::source::{Credentials, Exchange, read_secret};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{ALL, Given, Keys, RawBody, ReadContext, Signal, SignalKind, Usage};
+use super::{
+    ALL, Given, KeptLayout, Keys, LayoutShown, RawBody, ReadContext, Signal, SignalKind, Usage,
+    UsageReportError,
+};
 use crate::moment::Moment;
-use crate::request::{SignalClass, SignalReading, SignalValue};
+use crate::request::{SignalClass, SignalReading, SignalValue, TimedRequests};
 
 /// Bytes that an answer may be allowed.
 const MOST_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -201,23 +204,57 @@ impl ConfiguredSignal {
         result.map_err(|reason| self.config.error(reason))
     }
 
+    /// What somebody gave, and until when it counts.
+    pub fn held(&self) -> Option<TimedRequests> {
+        self.signal.held()
+    }
+
+    /// Takes what was given before a restart.
+    pub fn restore(&self, held: TimedRequests) {
+        self.signal.restore(held);
+    }
+
     /// The last bodies as they came, the newest last.
     pub fn evidence(&self) -> Vec<RawBody> {
         self.signal.evidence()
     }
 
-    /// Takes the layout that its page has from now on. False where there is none.
-    pub fn accept_layout(&self) -> bool {
-        self.signal.accept_layout()
+    /// The layout of its page, where it has one that is checked.
+    pub fn layout(&self) -> Option<LayoutShown> {
+        self.signal.layout()
+    }
+
+    /// Takes the layout that its last page had. The error says why not.
+    pub fn accept_layout(&self, layout: &str) -> Result<(), String> {
+        self.signal.accept_layout(layout)
+    }
+
+    /// The layout that is expected, to outlast a restart.
+    pub fn kept_layout(&self) -> Option<KeptLayout> {
+        self.signal.kept_layout()
+    }
+
+    /// Takes the layout that was expected before a restart.
+    pub fn restore_layout(&self, kept: &KeptLayout) {
+        self.signal.restore_layout(kept);
+    }
+
+    /// Whether the asker wants to know how the site did.
+    pub fn wants_reports(&self) -> bool {
+        self.signal.wants_reports()
     }
 
     /// Says how the site did, where the asker wants to know.
-    pub async fn report(&self, usage: &Usage, now: Moment) -> Result<(), SignalError> {
+    ///
+    /// # Errors
+    ///
+    /// It was not taken: whether it may be later, and why.
+    pub async fn report(&self, usage: &Usage, now: Moment) -> Result<(), UsageReportError> {
         let context = self.context(now);
         let report = self.signal.report(usage, &context);
         let timeout = Duration::from_secs_f64(self.config.timeout_s);
         let result = tokio::time::timeout(timeout, report).await;
-        let result = result.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")));
-        result.map_err(|reason| self.config.error(reason))
+        let late = || UsageReportError::NotTaken(format!("no answer within {timeout:?}"));
+        result.unwrap_or_else(|_| Err(late()))
     }
 }

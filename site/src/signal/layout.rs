@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Tags around each other that are told apart; pages nested deeper are cut off.
@@ -19,6 +20,24 @@ const VOID: [&str; 14] = [
 ];
 /// Tags whose content is no HTML.
 const RAW: [&str; 2] = ["script", "style"];
+
+/// The layout that a page is expected to have, as it outlasts a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptLayout {
+    /// The fingerprint of where the number is looked for: a layout of another place is of no use.
+    pub place: String,
+    /// The fingerprint of what is around the number.
+    pub layout: String,
+}
+
+/// The layout of a page, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayoutShown {
+    /// The fingerprint that is expected; none before the first read.
+    pub expected: Option<String>,
+    /// The fingerprint of the last page that had a number.
+    pub seen: Option<String>,
+}
 
 /// Sixteen hexadecimal digits of the SHA-256 of the surroundings.
 pub fn fingerprint(surroundings: &str) -> String {

@@ -7,12 +7,15 @@ use serde::Deserialize;
 use super::push::Held;
 use super::{Given, Keys, ReadContext, Signal, SignalKind, parse_keys};
 use crate::moment::Moment;
-use crate::request::SignalValue;
+use crate::request::{SignalValue, TimedRequests};
 
 /// Seconds that a request without a time of its own counts.
 const USUAL_S: f64 = 3_600.0;
 /// Seconds that any may count.
 const MOST_S: f64 = 86_400.0;
+
+/// Characters of a name and of a reason that are kept.
+const MOST_CHARACTERS: usize = 120;
 
 /// The kind.
 pub struct Manual;
@@ -37,6 +40,17 @@ impl SignalKind for Manual {
 #[serde(deny_unknown_fields)]
 struct ManualKeys {}
 
+/// Who asks and why, as the name of the event: it is in every decision and row of the signal.
+fn said(by: &str, reason: &str) -> String {
+    let cut = |text: &str| {
+        text.trim()
+            .chars()
+            .take(MOST_CHARACTERS)
+            .collect::<String>()
+    };
+    format!("{}: {}", cut(by), cut(reason))
+}
+
 struct ManualSignal(Held);
 
 #[async_trait]
@@ -56,6 +70,21 @@ impl Signal for ManualSignal {
                 "for_s is {for_s}; it may be at most {MOST_S}, a day"
             ));
         }
-        self.0.hold(given.requests, for_s, now)
+        let who = said(&given.by, &given.reason);
+        let mut requests = given.requests;
+        for request in &mut requests {
+            let event = request.event.take();
+            request.event =
+                Some(event.map_or_else(|| who.clone(), |event| format!("{event}, {who}")));
+        }
+        self.0.hold(requests, for_s, now)
+    }
+
+    fn held(&self) -> Option<TimedRequests> {
+        self.0.held()
+    }
+
+    fn restore(&self, held: TimedRequests) {
+        self.0.restore(held);
     }
 }

@@ -16,11 +16,12 @@ use async_trait::async_trait;
 use headframe_ingest::source::{Credentials, Failure, HttpAnswer, HttpRequest, Method};
 use serde::Deserialize;
 use serde_json::Value;
+use thiserror::Error;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::level_map::{self, LevelRange};
-use super::{Keys, ReadContext, Signal, SignalKind, Usage, fetch, parse_keys};
+use super::{Keys, ReadContext, Signal, SignalKind, Usage, UsageReportError, fetch, parse_keys};
 use crate::moment::Moment;
 use crate::request::{Level, SignalValue};
 
@@ -107,6 +108,34 @@ fn simple_levels() -> Vec<LevelRange> {
     ]
 }
 
+/// Why a request was not answered as wanted.
+#[derive(Debug, Error)]
+enum AskError {
+    #[error("the server answers HTTP {0}")]
+    Status(u16),
+    #[error("{0}")]
+    NoAnswer(String),
+}
+
+impl From<String> for AskError {
+    fn from(reason: String) -> Self {
+        Self::NoAnswer(reason)
+    }
+}
+
+impl From<AskError> for UsageReportError {
+    /// What is wrong with the report itself stays so: its event was removed, for example. A login
+    /// can be mended, and a server that is too busy is asked again.
+    fn from(error: AskError) -> Self {
+        let reason = error.to_string();
+        match error {
+            AskError::Status(401 | 403 | 408 | 425 | 429) => Self::NotTaken(reason),
+            AskError::Status(400..500) => Self::Refused(reason),
+            AskError::Status(_) | AskError::NoAnswer(_) => Self::NotTaken(reason),
+        }
+    }
+}
+
 struct Token {
     text: String,
     until: Moment,
@@ -143,7 +172,7 @@ impl Ven {
                 .map_err(|why| format!("url: {why}"))?,
         };
         for (key, url) in [("url", &url), ("token_url", &token_url)] {
-            if !crate::actuate::is_private(url.as_str()) {
+            if !headframe_ingest::source::is_private(url.as_str()) {
                 return Err(format!(
                     "{key} must be https://, the secret would go in clear"
                 ));
@@ -212,7 +241,7 @@ impl Ven {
         url: &Url,
         body: Option<String>,
         context: &ReadContext<'_>,
-    ) -> Result<HttpAnswer, String> {
+    ) -> Result<HttpAnswer, AskError> {
         let mut is_first = true;
         loop {
             let token = self.token(context).await?;
@@ -239,7 +268,7 @@ impl Ven {
                     is_first = false;
                     *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 }
-                status => return Err(format!("the server answers HTTP {status}")),
+                status => return Err(AskError::Status(status)),
             }
         }
     }
@@ -249,7 +278,8 @@ impl Ven {
         let mut events = Vec::new();
         for page in 0..MOST_PAGES {
             let url = self.page_url(page)?;
-            let answer = self.ask(Method::GET, &url, None, context).await?;
+            let answer = self.ask(Method::GET, &url, None, context).await;
+            let answer = answer.map_err(|error| error.to_string())?;
             let list: Vec<Value> = serde_json::from_slice(&answer.body)
                 .map_err(|error| format!("the answer is no list of events: {error}"))?;
             let count = list.len();
@@ -323,7 +353,15 @@ impl Signal for Ven {
         found.value
     }
 
-    async fn report(&self, usage: &Usage, context: &ReadContext<'_>) -> Result<(), String> {
+    fn wants_reports(&self) -> bool {
+        true
+    }
+
+    async fn report(
+        &self,
+        usage: &Usage,
+        context: &ReadContext<'_>,
+    ) -> Result<(), UsageReportError> {
         let last = {
             let last = self
                 .last_event
@@ -337,7 +375,7 @@ impl Signal for Ven {
         };
         let event = usage.event.as_deref().unwrap_or(&last_event);
         let body = report::body(usage, event, &program, self.ven_name(context), context.site);
-        let url = self.join("reports")?;
+        let url = self.join("reports").map_err(UsageReportError::NotTaken)?;
         self.ask(Method::POST, &url, Some(body.to_string()), context)
             .await?;
         Ok(())

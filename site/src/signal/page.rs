@@ -4,7 +4,7 @@
 //! 6901) in a document. Where the page changes around the number, what stands there may mean
 //! something else: the signal is unknown until somebody looked and accepted the new layout.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::evidence::{Evidence, RawBody};
+use super::layout::{KeptLayout, LayoutShown};
 use super::level_map::{self, LevelRange};
 use super::{Keys, ReadContext, Signal, SignalKind, fetch, layout, parse_keys};
 use crate::request::SignalValue;
@@ -95,9 +96,19 @@ struct PageSignal {
     place: Place,
     map: Vec<LevelRange>,
     check_layout: bool,
-    /// The layout that is expected, once there is one.
-    layout: Mutex<Option<String>>,
+    /// The fingerprint of page, place and configured layout: what a kept layout belongs to.
+    place_print: String,
+    layout: Mutex<Layout>,
     evidence: Evidence,
+}
+
+/// Fingerprints of what is around the number.
+#[derive(Default)]
+struct Layout {
+    /// What it must be, once that is known.
+    expected: Option<String>,
+    /// What it was in the last page that had a number.
+    seen: Option<String>,
 }
 
 /// A number with its surroundings.
@@ -111,12 +122,20 @@ impl PageSignal {
     fn new(keys: Keys) -> Result<Self, String> {
         let keys: PageKeys = parse_keys(keys)?;
         level_map::validate(&keys.map)?;
+        let (pattern, pointer) = (keys.pattern.as_deref(), keys.pointer.as_deref());
+        let looked_for = pattern.or(pointer).unwrap_or_default();
+        let configured = keys.layout.as_deref().unwrap_or_default();
+        let place_print = layout::fingerprint(&[&keys.url, looked_for, configured].join("\n"));
         Ok(Self {
             url: fetch::checked_url(&keys.url)?,
             place: place(keys.pattern, keys.pointer)?,
             map: keys.map,
             check_layout: keys.check_layout,
-            layout: Mutex::new(keys.layout),
+            place_print,
+            layout: Mutex::new(Layout {
+                expected: keys.layout,
+                seen: None,
+            }),
             evidence: Evidence::default(),
         })
     }
@@ -133,13 +152,18 @@ impl PageSignal {
         }
     }
 
+    fn layout(&self) -> MutexGuard<'_, Layout> {
+        self.layout.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn check(&self, surroundings: &str) -> Result<(), String> {
         if !self.check_layout {
             return Ok(());
         }
-        let mut expected = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut layout = self.layout();
         let now = layout::fingerprint(surroundings);
-        let known = expected.get_or_insert_with(|| now.clone());
+        layout.seen = Some(now.clone());
+        let known = layout.expected.get_or_insert_with(|| now.clone());
         match *known == now {
             true => Ok(()),
             false => Err(format!(
@@ -220,9 +244,40 @@ impl Signal for PageSignal {
         self.evidence.all()
     }
 
-    fn accept_layout(&self) -> bool {
-        let mut expected = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
-        expected.take().is_some()
+    fn layout(&self) -> Option<LayoutShown> {
+        let layout = PageSignal::layout(self);
+        self.check_layout.then(|| LayoutShown {
+            expected: layout.expected.clone(),
+            seen: layout.seen.clone(),
+        })
+    }
+
+    fn accept_layout(&self, wanted: &str) -> Result<(), String> {
+        let mut layout = PageSignal::layout(self);
+        match layout.seen.as_deref().filter(|_| self.check_layout) {
+            None => Err("no page with a layout was read yet".to_owned()),
+            Some(seen) if seen != wanted => Err(format!(
+                "the page has the layout {seen} now: look at it again"
+            )),
+            Some(_) => {
+                layout.expected = Some(wanted.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    fn kept_layout(&self) -> Option<KeptLayout> {
+        let expected = PageSignal::layout(self).expected.clone();
+        expected.map(|layout| KeptLayout {
+            place: self.place_print.clone(),
+            layout,
+        })
+    }
+
+    fn restore_layout(&self, kept: &KeptLayout) {
+        if kept.place == self.place_print {
+            PageSignal::layout(self).expected = Some(kept.layout.clone());
+        }
     }
 }
 
@@ -282,8 +337,21 @@ mod tests {
         assert_eq!(level(&page.value(old)), Some(Level::Normal));
         assert!(reason(page.value(new)).contains("layout changed"));
         assert_eq!(level(&page.value(old)), Some(Level::Normal));
-        assert!(page.accept_layout());
+        let seen = |page: &PageSignal| PageSignal::layout(page).seen.clone().unwrap();
+        let was = seen(&page);
+        page.value(new);
+        assert!(page.accept_layout(&was).unwrap_err().contains("look at it"));
+        // A restart accepts nothing.
+        let kept = page.kept_layout().unwrap();
+        let again = self::page(("pattern", r">(\d)<"));
+        again.restore_layout(&kept);
+        assert!(reason(again.value(new)).contains("layout changed"));
+        page.accept_layout(&seen(&page)).unwrap();
         assert_eq!(level(&page.value(new)), Some(Level::Normal));
+        // Of another place nothing is known.
+        let other = self::page(("pattern", r"td>(\d)<"));
+        other.restore_layout(&kept);
+        assert_eq!(level(&other.value(new)), Some(Level::Normal));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Given, Keys, ReadContext, Signal, SignalKind, parse_keys};
 use crate::moment::Moment;
-use crate::request::{Request, SignalValue};
+use crate::request::{MOST_KW, Request, SignalValue, TimedRequests};
 
 /// Requests of one push.
 const MOST_REQUESTS: usize = 100;
@@ -80,7 +80,7 @@ fn check_seconds(key: &str, seconds: f64) -> Result<(), String> {
 
 /// Requests until a moment.
 #[derive(Debug, Default)]
-pub struct Held(Mutex<Option<(Vec<Request>, Moment)>>);
+pub struct Held(Mutex<Option<TimedRequests>>);
 
 impl Held {
     /// Holds these for so many seconds from now.
@@ -92,22 +92,35 @@ impl Held {
         for request in &requests {
             if request
                 .cap_kw
-                .is_some_and(|cap| !cap.is_finite() || cap < 0.0)
+                .is_some_and(|cap| !(0.0..=MOST_KW).contains(&cap))
             {
-                return Err("cap_kw must be a number of at least 0".to_owned());
+                return Err(format!("cap_kw must be 0 to {MOST_KW}, in kilowatts"));
             }
         }
         let until = now.plus_ms((for_s * 1_000.0) as u64);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((requests, until));
+        self.restore(TimedRequests { requests, until });
         Ok(())
+    }
+
+    /// Holds what was held before.
+    pub fn restore(&self, held: TimedRequests) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+    }
+
+    /// What is held.
+    pub fn held(&self) -> Option<TimedRequests> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What is held at a moment, or the moment at which it ended.
     pub fn at(&self, now: Moment) -> Result<Vec<Request>, Option<Moment>> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*held {
-            Some((requests, until)) if now.elapsed_ms < until.elapsed_ms => Ok(requests.clone()),
-            Some((_, until)) => Err(Some(*until)),
+            Some(held) if now.elapsed_ms < held.until.elapsed_ms => Ok(held.requests.clone()),
+            Some(held) => Err(Some(held.until)),
             None => Err(None),
         }
     }
@@ -135,5 +148,13 @@ impl Signal for PushSignal {
     fn give(&self, given: Given, now: Moment) -> Result<(), String> {
         let for_s = given.for_s.unwrap_or(self.keys.expires_after_s);
         self.held.hold(given.requests, for_s, now)
+    }
+
+    fn held(&self) -> Option<TimedRequests> {
+        self.held.held()
+    }
+
+    fn restore(&self, held: TimedRequests) {
+        self.held.restore(held);
     }
 }

@@ -1,9 +1,23 @@
 //! How the site did over a stretch of time, for askers who want reports.
 
+use thiserror::Error;
+
+/// Why a report was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UsageReportError {
+    /// The asker does not want it, and will not later.
+    #[error("{0}")]
+    Refused(String),
+    /// It may be taken later.
+    #[error("{0}")]
+    NotTaken(String),
+}
+
 /// What the site is doing, in OpenADR's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OperatingState {
     /// It runs as it wants to.
+    #[default]
     Normal,
     /// It draws less than it wants to.
     Curtailed,

@@ -32,8 +32,23 @@ impl Status {
             "override_default_s": authority.override_default_s,
             "override_max_s": authority.override_max_s,
             "debug": state.authority.debug,
+            "prepared": self.prepared(),
             "simulated": self.decision.simulated,
         })
+    }
+
+    /// What an announced event will stop.
+    fn prepared(&self) -> Option<Value> {
+        let prepared = self.memory.state.prepared.as_ref()?;
+        let plans = prepared.machines.iter();
+        let plans = plans.filter_map(|at| self.site.plan.machines.get(*at as usize));
+        Some(json!({
+            "source": prepared.source,
+            "starts_at_us": prepared.starts_at_us,
+            "cap_kw": prepared.cap_kw,
+            "kw": prepared.kw,
+            "machines": plans.map(|plan| &plan.name).collect::<Vec<_>>(),
+        }))
     }
 
     /// What hangs on each feeder, in the plan's order, and what hangs on none.
@@ -120,6 +135,8 @@ impl Status {
             expires_us: None,
             source: "preview".to_owned(),
             deadline_ms: None,
+            asked_at: None,
+            event: None,
         });
         let verdict = arbiter::decide(&caps, site.plan.design_kw);
         let machines = &self.memory.state.machines;
@@ -127,19 +144,26 @@ impl Status {
         let level = verdict.cap(&caps).map_or(OVERRIDE, |cap| cap.level);
         let chosen = match excess_kw > 0.0 {
             true => {
-                let excess_w = excess_kw * 1_000.0;
-                selection::select(site, machines, excess_w, level, now.elapsed_ms)
+                let wanted = selection::SelectionGoal {
+                    excess_w: excess_kw * 1_000.0,
+                    level,
+                    may_trim: true,
+                    now_ms: now.elapsed_ms,
+                };
+                selection::select(site, machines, wanted)
             }
-            false => Vec::new(),
+            false => selection::Chosen::default(),
         };
+        let (stops, lows) = (&chosen.stops, &chosen.lows);
         let plan = |at: &usize| &site.plan.machines[*at];
         let gain_w = |at: &usize| selection::gain_w(&machines[*at], plan(at));
         json!({
             "target_kw": verdict.target_kw,
             "winner": verdict.cap(&caps),
-            "stops": chosen.iter().map(|at| &plan(at).name).collect::<Vec<_>>(),
-            "stops_kw": chosen.iter().map(gain_w).sum::<f64>() / 1_000.0,
-            "stops_ths": chosen.iter().map(|at| plan(at).hashrate_ths).sum::<f64>(),
+            "stops": stops.iter().map(|at| &plan(at).name).collect::<Vec<_>>(),
+            "lows": lows.iter().map(|at| &plan(at).name).collect::<Vec<_>>(),
+            "stops_kw": stops.iter().map(gain_w).sum::<f64>() / 1_000.0,
+            "stops_ths": stops.iter().map(|at| plan(at).hashrate_ths).sum::<f64>(),
         })
     }
 }

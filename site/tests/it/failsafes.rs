@@ -1,12 +1,13 @@
 //! Each row of the failsafe table: the stated action within the stated time, with its notice.
 
 use headframe_site::command::{Action, CommandReport, Path, Progress, Target};
+use headframe_site::control::Observation;
 use headframe_site::control::health::Health;
 use headframe_site::control::metering::Quality;
+use headframe_site::control::observation::{InterlockKind, InterlockReading};
 use headframe_site::control::order::Order;
 use headframe_site::control::policy::OnLoss;
 use headframe_site::control::power::PowerRegion;
-use headframe_site::notice::Severity;
 use headframe_site::request::{Level, SignalClass, SignalReading, SignalValue};
 
 use crate::run::{Run, small, small_policy, small_running};
@@ -293,6 +294,64 @@ fn a_device_that_fails_is_asked_by_foreman_then_cut() {
     );
 }
 
+/// A smoke detector that says that all is well, unless it is silent.
+fn smoke(run: &Run, observation: &mut Observation) {
+    observation.interlocks.push(InterlockReading {
+        input: "smoke".to_owned(),
+        kind: InterlockKind::Smoke,
+        is_tripped: false,
+        at: run.now,
+    });
+}
+
+#[test]
+fn a_lost_interlock_starts_nothing_then_halves_and_stops_the_site_and_is_no_trip() {
+    let mut run = small_running();
+    let tick = |run: &mut Run, is_silent: bool| {
+        let before = run.clone();
+        run.tick_with(|observation| {
+            if !is_silent {
+                smoke(&before, observation);
+            }
+        });
+    };
+    tick(&mut run, false);
+    let before_kw = run.plant.site_kw();
+    let silent = |run: &mut Run, seconds: u64| {
+        for _ in 0..seconds / 5 {
+            tick(run, true);
+        }
+    };
+    silent(&mut run, 60);
+    assert!(run.has_notice("interlock/lost"));
+    assert_eq!(run.region(), PowerRegion::Running);
+    silent(&mut run, 800);
+    assert!(run.plant.site_kw() > 0.9 * before_kw, "power is held");
+    silent(&mut run, 200);
+    let half_kw = 0.5 * run.site.plan.design_kw;
+    assert!(run.plant.site_kw() <= half_kw, "{}", run.plant.site_kw());
+    silent(&mut run, 900);
+    let machines_w = |run: &Run| -> f64 { run.plant.machines.iter().map(|one| one.power_w).sum() };
+    assert!(machines_w(&run) < 1_000.0, "{}", machines_w(&run));
+    assert!(run.state.trips.latches.is_empty());
+    // It is read again: power comes back without anybody.
+    for _ in 0..700 {
+        tick(&mut run, false);
+    }
+    assert_eq!(run.region(), PowerRegion::Running);
+    // One that is bypassed asks for nothing; its bypass ends by itself.
+    run.orders.push(Order::Bypass {
+        by: "ann".to_owned(),
+        input: "interlock/smoke".to_owned(),
+        for_s: 2_400,
+        reason: "the sensor is replaced; I stand beside it".to_owned(),
+    });
+    silent(&mut run, 2_300);
+    assert_eq!(run.region(), PowerRegion::Running);
+    silent(&mut run, 300);
+    assert!(machines_w(&run) < 1_000.0, "{}", machines_w(&run));
+}
+
 #[test]
 fn a_relay_without_read_back_is_written_four_times_and_said() {
     let mut run = small_running();
@@ -342,49 +401,6 @@ fn a_clock_that_steps_marks_reports_and_moves_no_timer() {
 }
 
 #[test]
-fn without_a_journal_the_controller_goes_on() {
-    let mut run = small_running();
-    run.ask(Level::Emergency, None);
-    run.signal_period_ms = 5_000;
-    let mut decision = None;
-    for _ in 0..20 {
-        decision = Some(run.tick_with(|observation| {
-            observation.journal_trouble = Some("no space left".to_owned());
-        }));
-    }
-    assert!(decision.unwrap().is_journal_lost);
-    assert!(run.has_notice("journal/lost"));
-    assert!(run.plant.site_kw() < 10.0);
-}
-
-#[test]
-fn an_emergency_that_nobody_acknowledges_is_said_again_after_ten_minutes() {
-    let stop = Order::EmergencyStop {
-        by: "ann".to_owned(),
-        reason: "test".to_owned(),
-    };
-    let emergencies = |run: &Run| {
-        let of_trip = run.notices.iter().filter(|one| {
-            one.severity == Severity::Emergency && one.topic == "trip/emergency_stop"
-        });
-        of_trip.map(|one| one.id).collect::<Vec<u64>>()
-    };
-    let mut run = small_running();
-    run.orders.push(stop);
-    run.tick_with(|observation| observation.notifier_trouble = Some("timeout".to_owned()));
-    assert!(run.has_notice("notifier/failing"));
-    assert_eq!(emergencies(&run).len(), 1);
-    run.seconds(595);
-    assert_eq!(emergencies(&run).len(), 1);
-    run.seconds(10);
-    assert_eq!(emergencies(&run).len(), 2);
-    let last = *emergencies(&run).last().unwrap();
-    run.tick_with(|observation| observation.acknowledged.push(last));
-    run.seconds(1_800);
-    assert_eq!(emergencies(&run).len(), 2);
-}
-
-#[test]
 fn machines_whose_power_is_not_read_are_taken_for_running_and_stop_by_their_word() {
     let mut run = small_running();
     let silent = |observation: &mut headframe_site::control::Observation| {
@@ -401,4 +417,38 @@ fn machines_whose_power_is_not_read_are_taken_for_running_and_stop_by_their_word
     }
     assert!(run.plant.site_kw() <= 10.0, "{}", run.plant.site_kw());
     assert_eq!(run.region(), PowerRegion::Curtailed);
+}
+
+#[test]
+fn what_the_supervising_loop_finds_is_said_until_it_finds_nothing() {
+    use headframe_site::control::observation::Supervision;
+    let mut run = small_running();
+    let found = |stuck: &[&str], unread: &[&str]| {
+        let names = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
+        Some(Supervision {
+            is_advancing: true,
+            stuck: names(stuck),
+            unread: names(unread),
+        })
+    };
+    run.tick_with(|seen| seen.supervision = found(&["fan 2 (command 7)"], &["meter/site"]));
+    let said = run
+        .notices
+        .iter()
+        .find(|one| one.topic == "supervisor/commands")
+        .unwrap();
+    assert!(said.text.contains("fan 2 (command 7)"), "{said:?}");
+    assert!(run.has_notice("supervisor/inputs"));
+    run.notices.clear();
+    // It stands until it looks again, and is then over.
+    run.seconds(115);
+    assert!(!run.has_notice("supervisor/commands"));
+    run.tick_with(|seen| seen.supervision = found(&[], &[]));
+    run.seconds(70);
+    let over = run
+        .notices
+        .iter()
+        .find(|one| one.topic == "supervisor/commands")
+        .unwrap();
+    assert!(over.title.starts_with("over:"), "{over:?}");
 }

@@ -1,7 +1,9 @@
 //! Fans: stages, motors, hunting, rotation, exercise and cooling after a stop.
 
-use headframe_site::command::{Action, Target};
+use headframe_site::command::{Action, CommandReport, Progress, Target};
 use headframe_site::control::Observation;
+use headframe_site::control::decision::DecisionRecord;
+use headframe_site::control::order::{Order, Scope};
 use headframe_site::control::thermal::ThermalRegion;
 use headframe_site::plant::{ContainerConfig, PlantConfig};
 use headframe_site::random::Random;
@@ -181,4 +183,49 @@ fn below_ten_degrees_all_fans_stop_and_humid_cool_air_gets_pulses() {
     println!("{starts} pulses in an hour");
     assert!((2..=5).contains(&starts), "{starts}");
     assert!(run.has_notice("humidity/high"));
+    let decision = run.tick();
+    let known = |decision: &DecisionRecord| {
+        let mut inputs = decision.inputs.iter();
+        inputs.any(|one| one.source == "humidity")
+    };
+    assert!(known(&decision));
+    for _ in 0..240 {
+        run.tick_with(|observation| observation.humidity.clear());
+    }
+    let decision = run.tick_with(|observation| observation.humidity.clear());
+    assert!(!known(&decision), "an old reading is not used for ever");
+}
+
+#[test]
+fn where_people_work_a_fan_that_did_not_start_is_not_told_again() {
+    for is_locked in [false, true] {
+        let mut run = Run::steady(small(), small_policy());
+        run.commands.clear();
+        // No relay follows, and every fan is wanted.
+        let heat = |observation: &mut Observation| {
+            for fan in &mut observation.fans {
+                fan.is_on = fan.is_on.map(|_| false);
+            }
+            let is_word = |report: &CommandReport| report.progress == Progress::Verified;
+            observation.reports.retain(|report| !is_word(report));
+            for one in &mut observation.temperatures {
+                one.celsius += 12.0;
+            }
+        };
+        run.tick_with(heat);
+        let starts = |run: &Run| switches(run).iter().filter(|(_, _, on)| *on).count();
+        assert!(starts(&run) > 0);
+        run.commands.clear();
+        if is_locked {
+            run.orders.push(Order::Lockout {
+                by: "ann".to_owned(),
+                reason: "a new fan".to_owned(),
+                scope: Scope::Site,
+            });
+        }
+        for _ in 0..12 {
+            run.tick_with(heat);
+        }
+        assert_eq!(starts(&run) == 0, is_locked, "{}", starts(&run));
+    }
 }

@@ -9,7 +9,7 @@ use headframe_site::actuate::Clock;
 use headframe_site::moment::Moment;
 
 /// How long a fact may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A clock that runs so many times as fast as ours.
 pub fn clock(speed: f64) -> Clock {

@@ -2,103 +2,20 @@
 //! nothing that was read back otherwise, and every fact is in its stream once.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use headframe_ingest::simulator::Simulator;
 use headframe_ingest::{ManagedServer, Nats, NatsConfig, ServerConfig, find_nats_server};
 use serde_json::{Value, json};
 
 use crate::fixture::until;
-use crate::service::{assert_each_once, config, nats_server, rows, scenario, write_secret};
+use crate::process::{Pager, Process, free_port, say, write_config};
+use crate::service::{
+    TOKEN, assert_each_once, config, hashing, nats_server, rows, scenario, write_secret,
+};
 
 /// Kills in `make test`; `SITE_KILLS` says another number.
 const KILLS: u32 = 6;
-
-struct Process {
-    child: Child,
-    url: String,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-impl Process {
-    fn start(config: &Path, port: u16) -> Self {
-        // The signal that comes with a limit of file sizes would end the process; a full disk sends
-        // none. Ignored signals are inherited.
-        let child = Command::new("sh")
-            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
-            .arg(env!("CARGO_BIN_EXE_headframe-site"))
-            .args(["run", "--config"])
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            url: format!("http://127.0.0.1:{port}"),
-        }
-    }
-
-    /// Sets the largest size of its files; what it writes beyond fails as on a full disk.
-    fn limit_file_size(&self, bytes: &str) {
-        let set = Command::new("prlimit")
-            .args(["--pid", &self.child.id().to_string()])
-            .arg(format!("--fsize={bytes}:unlimited"))
-            .status()
-            .unwrap();
-        assert!(set.success(), "prlimit comes with util-linux");
-    }
-
-    async fn site(&self) -> Value {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = client.get(format!("{}/api/v1/site", self.url));
-        match request.bearer_auth(TOKEN).send().await {
-            Ok(answer) => answer.json().await.unwrap_or_default(),
-            Err(_) => Value::Null,
-        }
-    }
-
-    async fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
-        let deadline = std::time::Instant::now() + crate::fixture::PATIENCE;
-        loop {
-            let site = self.site().await;
-            if is_so(&site) {
-                return;
-            }
-            assert!(
-                std::time::Instant::now() < deadline,
-                "not in time: {what}: {site:#}"
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    }
-
-    /// The memory that it has in all, in MiB.
-    fn resident_mib(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM"))
-            .unwrap();
-        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        kib / 1_024
-    }
-}
-
-const TOKEN: &str = "a token for the tests";
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 /// What a controller in a process of its own is started with.
 struct Files {
@@ -107,38 +24,23 @@ struct Files {
     signal: std::path::PathBuf,
 }
 
-fn files(simulator: &Simulator, folder: &Path, nats: NatsConfig) -> Files {
-    let mut config = config(simulator, folder, Some(nats));
+/// `change` is what differs from the usual configuration.
+fn files(
+    simulator: &Simulator,
+    folder: &Path,
+    nats: Option<NatsConfig>,
+    change: impl FnOnce(&mut Value),
+) -> Files {
+    let mut config = config(simulator, folder, nats);
+    change(&mut config);
     let (port, signal) = (free_port(), folder.join("signal.json"));
     config["listen"] = json!(format!("127.0.0.1:{port}"));
     config["signal"] = json!([{"kind": "file", "name": "utility", "class": "mandatory",
         "path": signal, "max_age_s": 3_600}]);
     write_secret(Path::new(config["token_file"].as_str().unwrap()), TOKEN);
-    let file = folder.join("site.toml");
-    std::fs::write(&file, toml::to_string(&without_nothing(config)).unwrap()).unwrap();
-    say(&signal, "normal");
+    let file = write_config(folder, config);
+    say(&signal, "normal", 14.0);
     Files { file, port, signal }
-}
-
-/// TOML has no null.
-fn without_nothing(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(
-                kept.map(|(key, value)| (key, without_nothing(value)))
-                    .collect(),
-            )
-        }
-        value => value,
-    }
-}
-
-/// The utility says something.
-fn say(signal: &Path, level: &str) {
-    let next = signal.with_extension("new");
-    std::fs::write(&next, json!({"level": level, "cap_kw": 14.0}).to_string()).unwrap();
-    std::fs::rename(next, signal).unwrap();
 }
 
 fn is_below_target(site: &Value) -> bool {
@@ -153,13 +55,15 @@ async fn killed_at_any_moment_it_goes_on_and_every_fact_is_there_once() {
     let server = nats_server(folder.path()).await;
     let nats_config = server.client_config();
     let simulator = Simulator::start(scenario(), 4.0).await.unwrap();
-    let Files { file, port, signal } = files(&simulator, folder.path(), nats_config.clone());
+    let Files { file, port, signal } =
+        files(&simulator, folder.path(), Some(nats_config.clone()), |_| ());
     for round in 0..kills {
         let process = Process::start(&file, port);
         process
             .until("it decides", |site| site["state"].is_string())
             .await;
-        say(&signal, if round % 2 == 0 { "curtail" } else { "normal" });
+        let level = if round % 2 == 0 { "curtail" } else { "normal" };
+        say(&signal, level, 14.0);
         // Killed on the way as well as at its end. One that was started below its target waits.
         if round % 3 != 2 && round % 2 == 0 {
             process
@@ -171,12 +75,12 @@ async fn killed_at_any_moment_it_goes_on_and_every_fact_is_there_once() {
         }
         drop(process);
     }
-    say(&signal, "curtail");
+    say(&signal, "curtail", 14.0);
     let process = Process::start(&file, port);
     process
         .until("it is below its target in the end", is_below_target)
         .await;
-    let resident = process.resident_mib();
+    let resident = process.memory_mib("VmHWM");
     println!("{kills} kills; {resident} MiB resident at most");
     assert!(resident < 150, "{resident} MiB");
     let nats = Nats::connect(&nats_config).await.unwrap();
@@ -212,21 +116,34 @@ async fn killed_at_any_moment_it_goes_on_and_every_fact_is_there_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_controls_without_nats_and_with_a_full_disk_and_tells_later() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = nats_server(folder.path()).await;
+    let (folder, nats_port) = (tempfile::tempdir().unwrap(), free_port());
+    // It comes back with its port, which nobody else may have taken meanwhile.
+    let settings = || ServerConfig {
+        port: nats_port,
+        ..ServerConfig::new(find_nats_server().unwrap(), folder.path().join("nats"))
+    };
+    let server = ManagedServer::start(settings()).await.unwrap();
     let nats_config = server.client_config();
     server.shutdown().await;
     let simulator = Simulator::start(scenario(), 4.0).await.unwrap();
-    let Files { file, port, signal } = files(&simulator, folder.path(), nats_config.clone());
+    let (pager, url) = Pager::start().await;
+    write_secret(&folder.path().join("hook"), "a secret of the hook");
+    let channels = json!([{"kind": "webhook", "name": "pager", "url": url,
+        "secret_file": folder.path().join("hook")}]);
+    let nats = Some(nats_config.clone());
+    let Files { file, port, signal } = files(&simulator, folder.path(), nats, |config| {
+        config["channel"] = channels;
+    });
     let process = Process::start(&file, port);
     process
         .until("it runs", |site| site["state"] == "running")
         .await;
-    process.limit_file_size("600");
+    process.limit_file_size(600);
     process
         .until("the disk is full", |site| site["disk_trouble"].is_string())
         .await;
-    say(&signal, "emergency");
+    pager.until("journal/lost").await;
+    say(&signal, "emergency", 14.0);
     process
         .until("it is curtailed", |site| site["state"] == "curtailed")
         .await;
@@ -234,16 +151,11 @@ async fn it_controls_without_nats_and_with_a_full_disk_and_tells_later() {
     assert_eq!(site["facts"]["sent_seq"], 0, "{site}");
     let alarms = site["alarms"].to_string();
     assert!(alarms.contains("journal/lost"), "{alarms}");
-    process.limit_file_size("unlimited");
+    process.lift_limit();
     process
         .until("the disk is well", |site| site["disk_trouble"].is_null())
         .await;
-    let binary = find_nats_server().unwrap();
-    let again = ServerConfig {
-        port: nats_config.url.rsplit(':').next().unwrap().parse().unwrap(),
-        ..ServerConfig::new(binary, folder.path().join("nats"))
-    };
-    let server = ManagedServer::start(again).await.unwrap();
+    let server = ManagedServer::start(settings()).await.unwrap();
     let nats = Nats::connect(&nats_config).await.unwrap();
     until("the facts of the time alone are there", || async {
         let rows = rows(&nats, "curtailment").await;
@@ -261,4 +173,64 @@ async fn it_controls_without_nats_and_with_a_full_disk_and_tells_later() {
         .collect();
     assert!(numbers.is_sorted(), "{numbers:?}");
     server.shutdown().await;
+}
+
+/// A full disk that takes orders, trips and lockouts into what it has for them, and no step of the
+/// journal: those that machines were stopped in are lost by the kill.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_on_a_full_disk_orders_stand_and_machines_rest_as_long_as_after_any_stop() {
+    const MIN_OFF_S: u64 = 10;
+    // More than `safety.json` has, and less than the journal of a few steps.
+    const FULL: u64 = 12_000;
+    let folder = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start(scenario(), 4.0).await.unwrap();
+    let Files { file, port, signal } = files(&simulator, folder.path(), None, |config| {
+        config["policy"]["power"]["min_off_s"] = json!(MIN_OFF_S);
+    });
+    let process = Process::start(&file, port);
+    process
+        .until("it runs", |site| site["state"] == "running")
+        .await;
+    process.limit_file_size(FULL);
+    let is_full = |site: &Value| site["disk_trouble"].is_string();
+    process.until("the disk is full", is_full).await;
+    say(&signal, "curtail", 14.0);
+    process
+        .until("it is below its target", is_below_target)
+        .await;
+    let lockout = json!({"reason": "work at the rack", "by": "ann", "scope": {"machine": "new-1"}});
+    let (status, said) = process.post("/api/v1/site/lockout", lockout).await;
+    assert_eq!((status, &said["durable"]), (200, &json!(true)), "{said}");
+    say(&signal, "normal", 14.0);
+    let site = process.site().await;
+    assert!(is_full(&site), "{site}");
+    drop(process);
+
+    let started = Instant::now();
+    let process = Process::start_on_full_disk(&file, port, FULL);
+    let starts = |site: &Value| {
+        let machines = &site["machines"];
+        machines["starting"].as_u64() > Some(0) || machines["running"] == 7
+    };
+    process.until("it starts machines", starts).await;
+    let rested = started.elapsed();
+    assert!(rested >= Duration::from_secs(MIN_OFF_S), "{rested:?}");
+    process.until("the disk is full", is_full).await;
+    process
+        .until("all run that may", |site| site["machines"]["running"] == 7)
+        .await;
+    let site = process.site().await;
+    assert_eq!(site["machines"]["stopped"], 1, "{site}");
+    assert_eq!(
+        hashing(&simulator, "new-1"),
+        0,
+        "the one that is locked out"
+    );
+    // The steps in which machines were stopped were never on the disk.
+    let entries = process.journal().await;
+    let is_in = |state: &str| {
+        let mut entries = entries.iter();
+        entries.any(|entry| entry["decision"]["after"]["power"] == state)
+    };
+    assert!(is_in("running") && !is_in("curtailed"));
 }

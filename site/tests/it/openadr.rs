@@ -7,12 +7,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use headframe_ingest::simulator::Simulator;
 use headframe_ingest::source::Exchange;
 use headframe_site::request::{Level, SignalValue};
 use headframe_site::signal::{ConfiguredSignal, OperatingState, SignalConfig, Usage};
 use serde_json::{Value, json};
 
-use crate::fixture::{now, serve};
+use crate::fixture::{now, serve, until};
+use crate::service::{Running, config, scenario};
 
 /// What the server holds.
 #[derive(Default)]
@@ -20,6 +22,10 @@ struct Server {
     events: Vec<Value>,
     reports: Vec<Value>,
     tokens: u32,
+    /// Reports that are put off before one is taken.
+    refused_reports: u32,
+    /// An event of which it takes no report, since it knows it no longer.
+    removed_event: Option<&'static str>,
     /// The token that is good.
     good: String,
 }
@@ -89,6 +95,13 @@ async fn reports(
     if !is_allowed(&server, &headers) {
         return StatusCode::FORBIDDEN.into_response();
     }
+    if server.refused_reports > 0 {
+        server.refused_reports -= 1;
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if server.removed_event.is_some_and(|id| body["eventID"] == id) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     server.reports.push(body.clone());
     (StatusCode::CREATED, Json(body)).into_response()
 }
@@ -103,6 +116,14 @@ fn event(id: &str, kind: &str, value: i64, start: &str) -> Value {
 const NOW: &str = "0001-01-01T00:00:00Z";
 
 async fn start() -> (Shared, ConfiguredSignal) {
+    let (server, config) = start_server().await;
+    let config: SignalConfig = serde_json::from_value(config).unwrap();
+    let signal = ConfiguredSignal::new(config, "north", Exchange::new().unwrap());
+    (server, signal.unwrap())
+}
+
+/// The server, and the signal that reads it.
+async fn start_server() -> (Shared, Value) {
     let server = Shared::default();
     let routes = Router::new()
         .route("/openadr3/auth/token", post(token))
@@ -113,9 +134,7 @@ async fn start() -> (Shared, ConfiguredSignal) {
     let config = json!({"kind": "openadr", "name": "vtn", "class": "contract",
         "url": format!("{address}/openadr3"), "user": "ven-1", "secret_env": "PATH",
         "scope": "read_targets", "program": "p1"});
-    let config: SignalConfig = serde_json::from_value(config).unwrap();
-    let signal = ConfiguredSignal::new(config, "north", Exchange::new().unwrap());
-    (server, signal.unwrap())
+    (server, config)
 }
 
 async fn levels(signal: &ConfiguredSignal) -> Vec<(Level, Option<f64>)> {
@@ -210,6 +229,65 @@ async fn a_report_says_what_was_metered_and_not_what_was_not() {
         second.contains("MISSING") && !second.contains("USAGE"),
         "{second}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_reports_the_end_of_an_event_until_the_server_takes_it() {
+    let (server, signal) = start_server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start(scenario(), 4.0).await.unwrap();
+    let mut config = config(&simulator, folder.path(), None);
+    config["signal"] = json!([signal]);
+    config["signal"][0]["interval_s"] = json!(0.2);
+    server.lock().unwrap().refused_reports = 1;
+    let running = Running::start(&config).await;
+    running.until_state("running").await;
+    // Of one of the two it takes no report, which holds up that of the other one only shortly.
+    let limit = |id: &str| event(id, "IMPORT_CAPACITY_LIMIT", 14, NOW);
+    server.lock().unwrap().removed_event = Some("gone");
+    server.lock().unwrap().events = vec![limit("gone"), limit("limit")];
+    running.until_state("curtailed").await;
+    // What is told meanwhile is told because a quarter of an hour of the clock ended.
+    let before = {
+        let mut server = server.lock().unwrap();
+        assert!(
+            server.reports.iter().all(ends_a_quarter),
+            "{:?}",
+            server.reports
+        );
+        server.events.clear();
+        server.reports.len()
+    };
+    let of_the_end = |reports: &[Value]| {
+        let mut later = reports[before..].iter();
+        later.find(|report| report["eventID"] == "limit").cloned()
+    };
+    let is_reported = || async { of_the_end(&server.lock().unwrap().reports).is_some() };
+    until("the event's end is told", is_reported).await;
+    running.stop().await;
+    let server = server.lock().unwrap();
+    assert_eq!(server.refused_reports, 0, "the first attempt was refused");
+    let report = of_the_end(&server.reports).unwrap();
+    let interval = &report["resources"][0]["intervals"][0];
+    let value = |kind: &str| {
+        let payloads = interval["payloads"].as_array().unwrap();
+        let found = payloads.iter().find(|one| one["type"] == kind);
+        found.map_or(Value::Null, |one| one["values"][0].clone())
+    };
+    assert_eq!(value("OPERATING_STATE"), "RUNNING_CURTAILED", "{report}");
+    // Of the first seconds power is estimated, on a busy machine.
+    assert_ne!(value("DATA_QUALITY"), "MISSING", "{report}");
+    assert!(value("USAGE").as_f64() > Some(0.0), "{report}");
+    assert!(value("DEMAND").as_f64() > Some(0.0), "{report}");
+}
+
+/// Whether it is of an interval that ended with a quarter of an hour, as far as whole seconds tell.
+fn ends_a_quarter(report: &Value) -> bool {
+    let period = &report["resources"][0]["intervals"][0]["intervalPeriod"];
+    let start = chrono::DateTime::parse_from_rfc3339(period["start"].as_str().unwrap()).unwrap();
+    let seconds = period["duration"].as_str().unwrap();
+    let seconds: i64 = seconds[2..seconds.len() - 1].parse().unwrap();
+    (start.timestamp() + seconds + 2).rem_euclid(900) <= 4
 }
 
 #[tokio::test]

@@ -11,16 +11,17 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
+use crate::layout::{self, NEW};
+use crate::process::free_port;
 use crate::service::{Running, TOKEN, config, scenario};
 
 /// How long the whole walk may take.
-const WALK: Duration = Duration::from_secs(240);
+const WALK: Duration = Duration::from_secs(900);
 
 /// The plant of the other tests, its machines on two feeders.
 fn page_config(simulator: &Simulator, folder: &Path) -> Value {
     let mut config = config(simulator, folder, None);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    config["listen"] = json!(free.local_addr().unwrap());
+    config["listen"] = json!(format!("127.0.0.1:{}", free_port()));
     config["debug"] = json!(true);
     config["policy"]["trips"]["clear_s"] = json!(1);
     let feeder = |name: &str| json!({"name": name, "limit_a": 32.0, "volts": 400.0, "phases": 3});
@@ -46,7 +47,9 @@ async fn a_browser_sees_the_site_overrides_it_stops_it_by_holding_and_resets_it(
     }
     let folder = tempfile::tempdir().unwrap();
     let simulator = Simulator::start(scenario(), 4.0).await.unwrap();
-    let config = page_config(&simulator, folder.path());
+    let mut config = page_config(&simulator, folder.path());
+    let (notice, signal) = layout::page().await;
+    config["signal"].as_array_mut().unwrap().push(signal);
     let mut running = Some(Running::start(&config).await);
     let mut browser = Command::new(python)
         .arg("-B")
@@ -62,12 +65,13 @@ async fn a_browser_sees_the_site_overrides_it_stops_it_by_holding_and_resets_it(
         .unwrap();
     let mut to_browser = browser.stdin.take().unwrap();
     let mut lines = BufReader::new(browser.stdout.take().unwrap()).lines();
-    // The walk asks for the controller to be away, and to be back.
+    // The walk asks for the controller to be away, and to be back, and for a page to change.
     let walk = async {
         while let Some(line) = lines.next_line().await.unwrap() {
             println!("{line}");
             match line.as_str() {
                 "please: stop" => running.take().unwrap().stop().await,
+                "please: change" => *notice.lock().unwrap() = NEW,
                 "please: start" => running = Some(Running::start(&config).await),
                 _ => continue,
             }

@@ -4,6 +4,7 @@
 
 mod events;
 mod guard;
+mod timers;
 
 use headframe_site::plant::PlantConfig;
 use proptest::prelude::*;
@@ -20,13 +21,15 @@ fn sequences() -> u32 {
     set.unwrap_or(3_000)
 }
 
-/// Six machines, three fans, a third of the machines dead or slow.
+/// Six machines, three fans, a third of the machines dead or slow, every second one with a low
+/// power mode.
 fn tiny() -> PlantConfig {
     let mut config = crate::run::small();
     config.machines = 6;
     config.mining_kw = 19.5;
     config.auxiliary_kw = 1.0;
     config.fans = 3;
+    config.low_every = 2;
     config.dead_share = 0.1;
     config.slow_share = 0.2;
     config.container.capacity_j_k = 5e5;
@@ -40,6 +43,9 @@ fn run_sequence(steady: &Run, happenings: &[Happening]) -> Result<(), String> {
     let mut guard = Guard::new(&run);
     for happening in happenings {
         let ticks = happening.begin(&mut run, &mut guard);
+        guard
+            .timers
+            .count_turns(matches!(happening, Happening::Hour));
         for _ in 0..ticks {
             guard.tick(&mut run)?;
         }

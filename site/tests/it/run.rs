@@ -1,11 +1,11 @@
-//! A controller and a virtual site, run against each other in virtual time.
+//! A controller and the model of a site, run against each other in virtual time.
 
 use headframe_site::command::Command;
 use headframe_site::control::observation::Observation;
 use headframe_site::control::order::Order;
 use headframe_site::control::policy::{Policy, SignalRule};
 use headframe_site::control::power::PowerRegion;
-use headframe_site::control::{DecisionRecord, Site, State, advance};
+use headframe_site::control::{DecisionRecord, Site, SitePlan, State, advance};
 use headframe_site::moment::Moment;
 use headframe_site::notice::Notice;
 use headframe_site::plant::{Plant, PlantConfig};
@@ -17,12 +17,59 @@ pub const START: Moment = Moment {
     utc_us: 1_748_779_200_000_000,
 };
 
+/// What a controller can be run against.
+pub trait SiteModel: Clone {
+    /// The plan, as its operator would write it.
+    fn plan(&self) -> SitePlan;
+    /// Lets time pass until a moment.
+    fn advance(&mut self, now: Moment);
+    /// What a controller sees at the time of the last tick.
+    fn observe(&mut self) -> Observation;
+    /// Gives commands to the site; what comes of them shows later.
+    fn apply(&mut self, commands: &[Command]);
+    /// Kilowatts of the site.
+    fn site_kw(&self) -> f64;
+    /// Kilowatts of its machines.
+    fn mining_kw(&self) -> f64;
+    /// Terahashes per second of the machines that work.
+    fn hashrate_ths(&self) -> f64;
+    /// The mean of the day outside.
+    fn set_outside(&mut self, celsius: f64);
+}
+
+impl SiteModel for Plant {
+    fn plan(&self) -> SitePlan {
+        self.plan.clone()
+    }
+    fn advance(&mut self, now: Moment) {
+        Plant::advance(self, now);
+    }
+    fn observe(&mut self) -> Observation {
+        Plant::observe(self)
+    }
+    fn apply(&mut self, commands: &[Command]) {
+        Plant::apply(self, commands);
+    }
+    fn site_kw(&self) -> f64 {
+        Plant::site_kw(self)
+    }
+    fn mining_kw(&self) -> f64 {
+        self.machines.iter().map(|one| one.power_w / 1_000.0).sum()
+    }
+    fn hashrate_ths(&self) -> f64 {
+        Plant::hashrate_ths(self)
+    }
+    fn set_outside(&mut self, celsius: f64) {
+        self.config.container.outside_c = celsius;
+    }
+}
+
 /// A controller with its site.
 #[derive(Clone)]
-pub struct Run {
+pub struct Run<M = Plant> {
     pub site: std::sync::Arc<Site>,
     pub state: State,
-    pub plant: Plant,
+    pub plant: M,
     pub now: Moment,
     pub request: Request,
     /// The signal says nothing.
@@ -50,8 +97,19 @@ pub fn policy() -> Policy {
 
 impl Run {
     pub fn new(config: PlantConfig, policy: Policy) -> Self {
-        let plant = Plant::running(config, START);
-        let site = Site::new(policy, plant.plan.clone()).unwrap();
+        Self::against(Plant::running(config, START), policy)
+    }
+
+    /// A run whose controller has found everything running.
+    pub fn steady(config: PlantConfig, policy: Policy) -> Self {
+        Self::new(config, policy).settled()
+    }
+}
+
+impl<M: SiteModel> Run<M> {
+    /// A controller that is started at a site.
+    pub fn against(plant: M, policy: Policy) -> Self {
+        let site = Site::new(policy, plant.plan()).unwrap();
         let state = State::new(&site, 7, START);
         let period_s = site
             .policy
@@ -74,13 +132,12 @@ impl Run {
         }
     }
 
-    /// A run whose controller has found everything running.
-    pub fn steady(config: PlantConfig, policy: Policy) -> Self {
-        let mut run = Self::new(config, policy);
-        let reached = run.until(3_600, |run| run.region() == PowerRegion::Running);
-        assert!(reached.is_some(), "{:?}", run.region());
-        run.seconds(300);
-        run
+    /// The same once its controller has found everything running.
+    pub fn settled(mut self) -> Self {
+        let reached = self.until(3_600, |run| run.region() == PowerRegion::Running);
+        assert!(reached.is_some(), "{:?}", self.region());
+        self.seconds(300);
+        self
     }
 
     pub fn region(&self) -> PowerRegion {

@@ -136,6 +136,12 @@ fn every_interlock_trips() {
 }
 
 #[test]
+fn air_as_hot_as_in_a_fire_trips() {
+    // It is a jump, too; a sensor that is doubted still trips.
+    assert_trips(small_running(), &TripCause::Temperature, heat(110.0));
+}
+
+#[test]
 fn air_near_its_dew_point_trips() {
     assert_trips(
         small_running(),
@@ -381,4 +387,34 @@ fn made_up_values_drive_nothing_unless_that_is_allowed() {
     run.orders.push(order);
     run.seconds(60);
     assert_eq!(run.region(), PowerRegion::Tripped);
+}
+
+#[test]
+fn a_reset_hides_no_cause_of_its_own_step() {
+    let mut run = small_running();
+    run.orders.push(reset("ann", "nothing stands"));
+    let at = run.now.plus_ms(5_000);
+    run.tick_with(|observation| {
+        observation.interlocks.push(InterlockReading {
+            input: "smoke".to_owned(),
+            kind: InterlockKind::Smoke,
+            is_tripped: true,
+            at,
+        });
+    });
+    assert_eq!(run.region(), PowerRegion::Tripped);
+}
+
+#[test]
+fn a_stop_that_is_ordered_again_keeps_its_first_reason() {
+    let mut run = small_running();
+    run.orders.push(stop());
+    run.tick();
+    let first = run.state.trips.latches[&TripCause::EmergencyStop].clone();
+    run.orders.push(Order::EmergencyStop {
+        by: "bob".to_owned(),
+        reason: "to be sure".to_owned(),
+    });
+    run.seconds(60);
+    assert_eq!(run.state.trips.latches[&TripCause::EmergencyStop], first);
 }

@@ -152,11 +152,7 @@ fn draw_streams(frame: &mut Frame, area: Rect, snapshot: &Snapshot) {
     let row = |stream: &Value| {
         let number = |name: &str| stream[name].as_i64();
         let shown = |value: Option<i64>| value.map_or_else(|| "–".to_owned(), |n| n.to_string());
-        let behind = number("acknowledged").unwrap_or(0) - number("complete_through").unwrap_or(0);
-        let (lag, color) = match stream["complete"].as_bool() {
-            Some(true) => ("none".to_owned(), Color::Green),
-            _ => (format!("{} messages behind", behind.max(0)), Color::Yellow),
-        };
+        let (lag, color) = lag(stream);
         Row::new(vec![
             stream["stream"].as_str().unwrap_or_default().to_owned(),
             lag,
@@ -179,6 +175,19 @@ fn draw_streams(frame: &mut Frame, area: Rect, snapshot: &Snapshot) {
         .header(header)
         .block(titled("streams"));
     frame.render_widget(table, area);
+}
+
+/// How far a stream is behind, where that is known.
+fn lag(stream: &Value) -> (String, Color) {
+    let through = stream["complete_through"].as_i64().unwrap_or(0);
+    match (&stream["complete"], stream["acknowledged"].as_i64()) {
+        (Value::Bool(true), _) => ("none".to_owned(), Color::Green),
+        (Value::Bool(false), Some(last)) => {
+            let behind = (last - through).max(0);
+            (format!("{behind} messages behind"), Color::Yellow)
+        }
+        _ => ("–".to_owned(), Color::DarkGray),
+    }
 }
 
 /// Hashes a second with a prefix that leaves one to three digits before the point.
@@ -218,7 +227,7 @@ fn coins(atomic: &str, chain: &Value) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{coins, hashrate};
+    use super::{coins, hashrate, lag};
 
     #[test]
     fn amounts_are_of_the_chain_and_rates_have_prefixes() {
@@ -231,5 +240,29 @@ mod tests {
         assert_eq!(hashrate(999.0), "999 H/s");
         assert_eq!(hashrate(1_500.0), "1.50 kH/s");
         assert_eq!(hashrate(2.5e15), "2500.00 TH/s");
+    }
+
+    #[test]
+    fn a_lag_that_is_not_known_is_no_lag() {
+        for (stream, text) in [
+            (
+                json!({"complete": true, "acknowledged": 3, "complete_through": 3}),
+                "none",
+            ),
+            (
+                json!({"complete": false, "acknowledged": 9, "complete_through": 7}),
+                "2 messages behind",
+            ),
+            (
+                json!({"complete": false, "acknowledged": null, "complete_through": 7}),
+                "–",
+            ),
+            (
+                json!({"complete": null, "acknowledged": null, "complete_through": null}),
+                "–",
+            ),
+        ] {
+            assert_eq!(lag(&stream).0, text, "{stream}");
+        }
     }
 }

@@ -72,7 +72,7 @@ impl BlockWatcher {
                 self.check_open_blocks().await;
                 self.measure();
                 tokio::select! {
-                    // The feed ends only with the pool; then there is only the clock.
+                    // The sender ends only with the pool; then there is only the clock.
                     Ok(()) = self.work.changed() => {}
                     Some(decision) = self.decisions.recv() => self.decide(decision).await,
                     () = tokio::time::sleep(self.every) => {}

@@ -248,8 +248,8 @@ impl BitcoinChain {
         ))
     }
 
-    /// Asks for templates that the node holds back until there is something new (BIP 22), and rings
-    /// each time one comes.
+    /// Asks for templates that the node holds back until there is something new (BIP 22), and
+    /// notifies `wakeup` each time one comes.
     async fn long_poll(&self, wakeup: &Notify) {
         let mut known: Option<String> = None;
         loop {

@@ -47,6 +47,8 @@ pub struct FailoverChain {
     started: Instant,
     /// Submissions to the slower daemons, after a faster one has taken the block.
     submissions: TaskTracker,
+    /// Notified when a daemon's tip is to be asked for at once.
+    wakeups: Vec<Arc<Notify>>,
 }
 
 impl FailoverChain {
@@ -60,6 +62,7 @@ impl FailoverChain {
             return Err(ChainError::NoDaemon("none is configured".to_owned()));
         }
         let health = Mutex::new(DaemonHealth::new(daemons.len(), settings.rules(), 0));
+        let wakeups = daemons.iter().map(|_| Arc::new(Notify::new())).collect();
         Ok(Self {
             daemons,
             settings,
@@ -67,6 +70,7 @@ impl FailoverChain {
             health,
             started: Instant::now(),
             submissions: TaskTracker::new(),
+            wakeups,
         })
     }
 
@@ -80,7 +84,7 @@ impl FailoverChain {
     }
 
     /// Asks one daemon for its tip, if its breaker lets us. Says whether anything changed that the
-    /// feed should look at.
+    /// template watcher should look at.
     async fn poll_tip(&self, who: usize) -> bool {
         let Daemon { name, chain } = &self.daemons[who];
         if !self.health().may_ask(who, self.now_ms()) {
@@ -296,8 +300,14 @@ impl FailoverChain {
             self.daemons[who].name.clone(),
             self.daemons[who].chain.clone(),
         );
+        let wakeup = self.wakeups[who].clone();
         async move {
             let verdict = chain.submit(&block).await;
+            // Its chain is longer by now, with this block or another one. Until the next poll
+            // miners would hash what can only be orphaned.
+            if let Ok(Submitted::Accepted | Submitted::Orphaned) = verdict {
+                wakeup.notify_one();
+            }
             let result = match &verdict {
                 Ok(Submitted::Accepted) => "accepted",
                 Ok(Submitted::Orphaned) => "orphaned",
@@ -330,7 +340,7 @@ impl FailoverChain {
     }
 
     async fn monitor(&self, who: usize, wakeup: &Notify, stop: &CancellationToken) {
-        let own = Arc::new(Notify::new());
+        let own = &self.wakeups[who];
         let watch = async {
             loop {
                 if self.poll_tip(who).await {

@@ -35,6 +35,9 @@ pub enum Broken {
     /// The pool's words to a share after which miners leave, as XMRig does.
     #[error("the pool refused a share for good: {0}")]
     Critical(String),
+    /// The miner ends.
+    #[error("the miner stops")]
+    Stopped,
     /// The end of the stream.
     #[error("the pool closed the connection")]
     Closed,
@@ -61,6 +64,14 @@ pub(super) fn is_critical(refusal: &str) -> bool {
 }
 
 impl Broken {
+    /// Whether the miner leaves in order, so that the pool can still answer what it was sent.
+    pub(super) fn is_departure(&self) -> bool {
+        matches!(
+            self,
+            Broken::Moved(_) | Broken::Returned(_) | Broken::Exhausted | Broken::Stopped
+        )
+    }
+
     /// What a miner's owner is told.
     pub(super) fn event(&self, pool: String) -> MinerEvent {
         match self {

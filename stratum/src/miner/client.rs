@@ -3,13 +3,15 @@
 //!
 //! It knows no hashing: jobs go out as events, shares come in with a ticket, and the pool's answer
 //! to each is told under the same ticket. One connection is one session; a share is sent in the
-//! session that its job came in, or not at all.
+//! session that its job came in, or not at all. A connection that is left in order stays open
+//! beside the next one until the shares that it was sent are answered, or for a while.
 
 use rand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::retry_delay;
@@ -57,6 +59,10 @@ pub struct ClientTiming {
     pub retries: u32,
     /// How long one unit of the growing wait is: a second but in tests.
     pub retry_unit: Duration,
+    /// How long a connection that is left for another waits for the answers to its shares.
+    pub drain: Duration,
+    /// The same when the client is stopped.
+    pub drain_at_stop: Duration,
 }
 
 impl Default for ClientTiming {
@@ -67,6 +73,8 @@ impl Default for ClientTiming {
             settled: Duration::from_secs(30),
             retries: 5,
             retry_unit: Duration::from_secs(1),
+            drain: Duration::from_secs(5),
+            drain_at_stop: Duration::from_secs(2),
         }
     }
 }
@@ -111,14 +119,20 @@ pub enum ClientEvent {
         /// The share's.
         ticket: u64,
     },
-    /// A connection ended or did not come about.
+    /// A connection ended, did not come about, or is left: no share is sent over it any more.
     Lost {
         /// The pool's address.
         pool: String,
         /// Why.
         broken: Broken,
-        /// The shares whose answers are lost with it.
+        /// The shares whose answers are lost with it. When it is left in order there are none yet:
+        /// answers may still come, and then [`ClientEvent::Unanswered`] tells the rest.
         unanswered: Vec<u64>,
+    },
+    /// A connection that was left has ended, and these shares were not answered.
+    Unanswered {
+        /// The shares'.
+        tickets: Vec<u64>,
     },
 }
 
@@ -154,6 +168,7 @@ pub struct PoolClient {
     config: ClientConfig,
     sessions: AtomicU64,
     refresh: Arc<Notify>,
+    stop: CancellationToken,
     leases: (mpsc::Sender<LeaseRequest>, mpsc::Receiver<LeaseRequest>),
 }
 
@@ -182,6 +197,7 @@ impl PoolClient {
             config,
             sessions: AtomicU64::new(0),
             refresh: Arc::new(Notify::new()),
+            stop: CancellationToken::new(),
             leases: mpsc::channel(LEASE_REQUESTS),
         }
     }
@@ -197,30 +213,51 @@ impl PoolClient {
         self.leases.0.clone()
     }
 
-    /// Stays connected until `stop`, or until nobody listens to the events.
+    /// Stays connected until `stop`, or until nobody listens to the events. After `stop` it sends
+    /// nothing more, and ends when the shares that were sent are answered, or after a while.
     pub async fn run(
         mut self,
         mut submissions: mpsc::Receiver<ShareToSend>,
         events: mpsc::Sender<ClientEvent>,
         stop: CancellationToken,
     ) {
+        self.stop = stop;
         let (_, nobody) = mpsc::channel(1);
         let mut leases = std::mem::replace(&mut self.leases.1, nobody);
-        let requests = Requests {
-            submissions: &mut submissions,
-            leases: &mut leases,
+        let mut left = JoinSet::new();
+        let served = async {
+            let requests = Requests {
+                submissions: &mut submissions,
+                leases: &mut leases,
+            };
+            self.serve(requests, &events, &mut left).await;
+            while left.join_next().await.is_some() {}
+            submissions.close();
+            while let Some(ShareToSend { ticket, .. }) = submissions.recv().await {
+                // Without a listener the client ends all the same.
+                let _ = events.send(ClientEvent::Unsent { ticket }).await;
+            }
         };
         tokio::select! {
-            () = stop.cancelled() => {}
             () = events.closed() => {}
-            () = self.serve(requests, &events) => {}
+            () = served => {}
         }
     }
 
-    async fn serve(&self, mut requests: Requests<'_>, events: &mpsc::Sender<ClientEvent>) {
+    /// One connection after the other until the stop; those that were left are in `left`.
+    async fn serve(
+        &self,
+        mut requests: Requests<'_>,
+        events: &mpsc::Sender<ClientEvent>,
+        left: &mut JoinSet<()>,
+    ) {
         let mut attempts = Attempts::default();
         while let Some(endpoint) = self.endpoint(&mut attempts) {
-            let mut next = Some(self.open(&endpoint).await);
+            let opened = tokio::select! {
+                () = self.stop.cancelled() => return,
+                opened = self.open(&endpoint) => opened,
+            };
+            let mut next = Some(opened);
             while let Some(opened) = next.take() {
                 let ended = match opened {
                     Ok(session) => {
@@ -239,6 +276,10 @@ impl PoolClient {
                 if events.send(lost).await.is_err() {
                     return;
                 }
+                while left.try_join_next().is_some() {}
+                if let Some(session) = ended.left {
+                    left.spawn(session.drain(events.clone()));
+                }
                 // A better pool that is back takes over without a pause.
                 next = ended.better.map(|(at, session)| {
                     attempts.at = at;
@@ -247,7 +288,10 @@ impl PoolClient {
             }
             let unit = self.config.timing.retry_unit.as_secs_f64();
             let delay = retry_delay(attempts.failures, rand::rng().random());
-            tokio::time::sleep(delay.mul_f64(unit)).await;
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(delay.mul_f64(unit)) => {}
+            }
         }
     }
 
@@ -267,7 +311,7 @@ impl PoolClient {
 
     async fn open(&self, endpoint: &PoolEndpoint) -> Result<PoolSession, Broken> {
         let number = self.sessions.fetch_add(1, Relaxed) + 1;
-        PoolSession::open(&self.config, endpoint, number).await
+        PoolSession::open(&self.config, endpoint, number, self.stop.clone()).await
     }
 
     /// Calls the pools that come before the one in use until one of them takes the login; for ever

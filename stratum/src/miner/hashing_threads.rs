@@ -1,12 +1,14 @@
 //! The hashing threads: each has its own machine, and all take nonces from one supply.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core_affinity::CoreId;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 use super::nonce_supply::{NonceRange, NonceSupply};
-use crate::randomx::{SeedMemory, Vm};
+use crate::randomx::{Mode, SeedMemory, Seeds, Vm};
 use crate::work::difficulty::miner_submits;
 use crate::work::template::{Hash, with_nonce};
 
@@ -22,6 +24,8 @@ pub struct HashTask {
     pub nonce_offset: usize,
     /// The top 64 bits of a solution are below it.
     pub target: u64,
+    /// The key of RandomX.
+    pub seed: Hash,
     /// The seed's memory. A job that gets a better one goes on with the same nonces.
     pub memory: Arc<SeedMemory>,
     /// The nonces to search.
@@ -37,6 +41,7 @@ impl HashTask {
             blob: self.blob.clone(),
             nonce_offset: self.nonce_offset,
             target: self.target,
+            seed: self.seed,
             memory,
             nonces: self.nonces.clone(),
         }
@@ -60,6 +65,21 @@ pub struct ThreadPlan {
     pub threads: usize,
     /// By how much they are nicer than this process is (0 to 19).
     pub nice: i32,
+    /// Whether each keeps to a core of its own, where there is one for each and none is left over:
+    /// the system then moves no thread away from the caches it has filled.
+    pub pin: bool,
+}
+
+impl ThreadPlan {
+    /// The core of each thread; none where threads go where the system has place for them.
+    fn cores(&self) -> Vec<CoreId> {
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        // With fewer threads than cores, others who do the same would choose the same cores.
+        match self.pin && cores.len() == self.threads {
+            true => cores,
+            false => Vec::new(),
+        }
+    }
 }
 
 /// The threads. They end when stopped or dropped.
@@ -75,6 +95,8 @@ struct SharedCommand {
     version: AtomicU64,
     /// How many of the threads hash; the others rest.
     active: AtomicUsize,
+    /// Whether all rest, because the dataset of the job's seed is being computed.
+    resting: AtomicBool,
 }
 
 enum Command {
@@ -96,12 +118,15 @@ impl HashingThreads {
             changed: Condvar::new(),
             version: AtomicU64::new(0),
             active: AtomicUsize::new(count),
+            resting: AtomicBool::new(false),
         });
         let mut threads = Self {
             shared: shared.clone(),
             threads: Vec::new(),
         };
+        let cores = plan.cores();
         for number in 0..count {
+            let core = cores.get(number).copied();
             let hasher = Hasher {
                 number,
                 shared: shared.clone(),
@@ -111,6 +136,8 @@ impl HashingThreads {
             let run = move || {
                 // A thread that may not be nicer hashes all the same.
                 let _ = rustix::process::nice(plan.nice);
+                // One that may not keep to its core does so, too.
+                let _ = core.map(core_affinity::set_for_current);
                 hasher.run();
             };
             threads.threads.push(
@@ -154,6 +181,36 @@ impl HashingThreads {
     pub fn set_active(&self, count: usize) {
         let command = self.shared.lock();
         self.shared.active.store(count, Relaxed);
+        drop(command);
+        self.shared.changed.notify_all();
+    }
+
+    /// Fits the threads to the memory that there is, now and whenever it changes. Does not end.
+    pub async fn follow(&self, seeds: &Seeds) -> Infallible {
+        let mut building = seeds.building();
+        loop {
+            building.borrow_and_update();
+            self.fit_memory(seeds);
+            if building.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Goes on with the dataset of the job's seed when it is there, and rests while it is computed
+    /// on all cores: hashing without it would cost the build half of the processor time, for a
+    /// tenth of the rate. To be called after each new job.
+    pub fn fit_memory(&self, seeds: &Seeds) {
+        let Some(task) = self.task() else { return };
+        let mut is_resting = false;
+        if task.memory.mode() == Mode::Light {
+            match seeds.full(&task.seed) {
+                Some(full) => self.work(task.with_memory(full)),
+                None => is_resting = *seeds.building().borrow() == Some(task.seed),
+            }
+        }
+        let command = self.shared.lock();
+        self.shared.resting.store(is_resting, Relaxed);
         drop(command);
         self.shared.changed.notify_all();
     }
@@ -204,7 +261,7 @@ impl SharedCommand {
     }
 
     fn is_active(&self, number: usize) -> bool {
-        number < self.active.load(Relaxed)
+        number < self.active.load(Relaxed) && !self.resting.load(Relaxed)
     }
 
     /// Waits for a command newer than `seen`, or for more nonces of the job of a thread that can
@@ -315,5 +372,89 @@ impl Hasher {
             hash,
         };
         self.found.blocking_send(found).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    const SEED: Hash = [3; 32];
+
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}: did not happen");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[test]
+    fn a_thread_for_each_core_keeps_to_its_own() {
+        let all = core_affinity::get_core_ids().unwrap();
+        let plan = |threads: usize, pin: bool| ThreadPlan {
+            threads,
+            nice: 0,
+            pin,
+        };
+        assert_eq!(plan(all.len(), true).cores(), all);
+        assert_eq!(plan(all.len(), false).cores(), []);
+        assert_eq!(plan(all.len() + 1, true).cores(), []);
+        let last = *all.last().unwrap();
+        let kept_to = std::thread::spawn(move || {
+            assert!(core_affinity::set_for_current(last));
+            std::fs::read_to_string("/proc/thread-self/status").unwrap()
+        });
+        let status = kept_to.join().unwrap();
+        let allowed = format!("Cpus_allowed_list:\t{}\n", last.id);
+        assert!(status.contains(&allowed), "{status}");
+    }
+
+    #[tokio::test]
+    async fn light_hashing_rests_while_its_dataset_is_computed() {
+        let seeds = Seeds::new(Mode::Full);
+        let memory = seeds.memory(SEED).await.unwrap();
+        let hashes = Arc::new(AtomicU64::new(0));
+        let (sender, _found) = mpsc::channel(1);
+        let plan = ThreadPlan {
+            threads: 1,
+            nice: 0,
+            pin: false,
+        };
+        let threads = HashingThreads::start(plan, hashes.clone(), sender).unwrap();
+        threads.work(HashTask {
+            job_id: "1".to_owned(),
+            algo: "rx/0".to_owned(),
+            blob: vec![7; 76],
+            nonce_offset: 39,
+            target: 1,
+            seed: SEED,
+            memory,
+            nonces: Arc::new(NonceSupply::whole(0, false)),
+        });
+        let more = async |what: &str| {
+            let before = hashes.load(Relaxed);
+            until(what, || hashes.load(Relaxed) > before).await;
+        };
+        more("it hashes without the dataset").await;
+        // Another seed's dataset is none of its business.
+        seeds.pretend_building(Some([4; 32]));
+        threads.fit_memory(&seeds);
+        more("it hashes beside another seed's build").await;
+        seeds.pretend_building(Some(SEED));
+        threads.fit_memory(&seeds);
+        // The hash in hand is ended, and none is begun: while it hashes, one is always under way.
+        let supply = threads.task().unwrap().nonces.clone();
+        let begun = || supply.progress().last().map_or(0, |(_, taken)| *taken);
+        until("it rests", || hashes.load(Relaxed) == begun()).await;
+        // Whoever throttles it does not end the rest.
+        threads.set_active(1);
+        assert_eq!(hashes.load(Relaxed), begun());
+        // A build that was given up leaves it hashing as before.
+        seeds.pretend_building(None);
+        threads.fit_memory(&seeds);
+        more("it hashes again").await;
+        threads.stop().await;
     }
 }

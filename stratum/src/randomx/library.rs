@@ -11,6 +11,7 @@ use std::ffi::{c_uint, c_ulong, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::BuildThreads;
 use crate::work::template::Hash;
 
 mod c {
@@ -142,11 +143,11 @@ impl Dataset {
         unsafe { c::randomx_dataset_item_count() as u64 }
     }
 
-    /// Computes it on so many threads; `None` when memory is short or `cancelled` was set.
+    /// Computes it on these threads; `None` when memory is short or `cancelled` was set.
     pub(super) fn new(
         flags: Flags,
         cache: &Cache,
-        threads: usize,
+        threads: BuildThreads,
         cancelled: &AtomicBool,
     ) -> Option<Self> {
         let dataset = Self::allocate(flags)?;
@@ -169,7 +170,7 @@ impl Dataset {
     fn fill(
         &self,
         cache: &Cache,
-        threads: usize,
+        threads: BuildThreads,
         end: u64,
         next: &AtomicU64,
         cancelled: &AtomicBool,
@@ -192,10 +193,13 @@ impl Dataset {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..threads.max(1) {
-                scope.spawn(work);
+            for _ in 0..threads.count.max(1) {
+                scope.spawn(move || {
+                    // A thread that may not be nicer computes all the same.
+                    let _ = rustix::process::nice(threads.nice);
+                    work();
+                });
             }
-            work();
         });
     }
 }
@@ -321,6 +325,29 @@ mod tests {
         (30_000_000, 0x145a_5091_f785_3099),
     ];
 
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_cache_is_computed_with_what_the_processor_has() {
+        let flags = Flags::new(true);
+        for (has, flag) in [
+            (is_x86_feature_detected!("aes"), RandomXFlag::FLAG_HARD_AES),
+            (
+                is_x86_feature_detected!("ssse3"),
+                RandomXFlag::FLAG_ARGON2_SSSE3,
+            ),
+            (
+                is_x86_feature_detected!("avx2"),
+                RandomXFlag::FLAG_ARGON2_AVX2,
+            ),
+            (true, RandomXFlag::FLAG_JIT),
+        ] {
+            assert!(!has || flags.0.contains(flag), "{flag:?}");
+        }
+        // What reaches the library is what it recommends: of both, it takes AVX2.
+        let argon2 = flags.only(RandomXFlag::FLAG_ARGON2);
+        assert_eq!(argon2, (flags.0 & RandomXFlag::FLAG_ARGON2).bits());
+    }
+
     #[test]
     fn several_threads_fill_a_dataset_with_the_items_the_library_promises() {
         let flags = Flags::new(false);
@@ -336,7 +363,7 @@ mod tests {
             let (start, end) = (item.saturating_sub(CHUNK), item + 2 * CHUNK + 7);
             dataset.fill(
                 &cache,
-                3,
+                BuildThreads { count: 3, nice: 1 },
                 end,
                 &AtomicU64::new(start),
                 &AtomicBool::new(false),
@@ -346,7 +373,7 @@ mod tests {
             let threaded = (dataset.first_word(last), dataset.first_word(last - 4096));
             dataset.fill(
                 &cache,
-                1,
+                BuildThreads { count: 1, nice: 0 },
                 end,
                 &AtomicU64::new(start),
                 &AtomicBool::new(false),
@@ -364,7 +391,13 @@ mod tests {
             "{bytes}"
         );
         assert!(
-            Dataset::new(flags, &cache, 2, &AtomicBool::new(true)).is_none(),
+            Dataset::new(
+                flags,
+                &cache,
+                BuildThreads { count: 2, nice: 0 },
+                &AtomicBool::new(true)
+            )
+            .is_none(),
             "a cancelled build gives nothing"
         );
     }

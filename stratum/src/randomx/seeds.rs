@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::page_report::PageReport;
 use super::plan::{self, Action, DatasetState, ModeChoice, ModeSetting};
-use super::{HashError, Mode, SeedMemory, pages, system_memory};
+use super::{BuildThreads, HashError, Mode, SeedMemory, pages, system_memory};
 use crate::work::template::Hash;
 
 /// How many seeds stay in memory: the one in use and its neighbour, so that an epoch switch has no
@@ -52,9 +52,11 @@ impl Default for RandomxSettings {
 pub struct Seeds {
     choice: ModeChoice,
     huge_pages: bool,
-    build_threads: usize,
+    build_threads: BuildThreads,
     recent: Mutex<Vec<Entry>>,
     requested: watch::Sender<RequestedSeeds>,
+    /// The seed whose dataset is computed on all cores.
+    building: watch::Sender<Option<Hash>>,
 }
 
 #[derive(Clone)]
@@ -87,7 +89,7 @@ impl Seeds {
     /// The same, as configured; `auto` looks at the memory now.
     pub fn with(settings: &RandomxSettings) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let build_threads = if settings.build_threads == 0 {
+        let count = if settings.build_threads == 0 {
             cores
         } else {
             settings.build_threads
@@ -95,10 +97,17 @@ impl Seeds {
         Self {
             choice: plan::choose_mode(settings.mode, system_memory::available()),
             huge_pages: settings.huge_pages,
-            build_threads,
+            build_threads: BuildThreads { count, nice: 0 },
             recent: Mutex::new(Vec::with_capacity(SEEDS_KEPT + 1)),
             requested: watch::Sender::default(),
+            building: watch::Sender::default(),
         }
+    }
+
+    /// Lets the threads that compute datasets be nicer than the rest of the process (0 to 19).
+    pub fn with_build_nice(mut self, nice: i32) -> Self {
+        self.build_threads.nice = nice;
+        self
     }
 
     /// The mode the memories are built for.
@@ -145,6 +154,19 @@ impl Seeds {
         });
     }
 
+    /// Has the next epoch's cache made ahead, so that the epoch's first job is hashed at once.
+    pub fn prepare_ahead(self: &Arc<Self>, next: Option<Hash>) {
+        let Some(next) = next.filter(|next| !self.is_prepared(next)) else {
+            return;
+        };
+        let seeds = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = seeds.memory(next).await {
+                tracing::warn!(%error, "the next epoch's cache could not be made ahead");
+            }
+        });
+    }
+
     /// Whether shares of a seed can be verified at once.
     pub fn is_prepared(&self, seed: &Hash) -> bool {
         self.recent()
@@ -154,9 +176,26 @@ impl Seeds {
 
     /// Whether a seed has its dataset.
     pub fn is_full(&self, seed: &Hash) -> bool {
-        self.recent()
-            .iter()
-            .any(|entry| entry.seed == *seed && entry.full.is_some())
+        self.full(seed).is_some()
+    }
+
+    /// The memory of a seed that has its dataset.
+    pub fn full(&self, seed: &Hash) -> Option<Arc<SeedMemory>> {
+        let recent = self.recent();
+        let entry = recent.iter().find(|entry| entry.seed == *seed)?;
+        entry.full.clone()
+    }
+
+    /// The seed whose dataset is being computed on all cores, and whenever that changes: when the
+    /// dataset is there, or the build was given up, it is none.
+    pub fn building(&self) -> watch::Receiver<Option<Hash>> {
+        self.building.subscribe()
+    }
+
+    /// Pretends that a dataset is being computed, or is not.
+    #[cfg(test)]
+    pub(crate) fn pretend_building(&self, seed: Option<Hash>) {
+        self.building.send_replace(seed);
     }
 
     /// Builds and releases datasets as requested until `stop`; in light mode there is nothing to
@@ -171,12 +210,8 @@ impl Seeds {
             loop {
                 requested.borrow_and_update();
                 let pause = match plan::next_action(&self.dataset_state()) {
-                    Action::Build(seed) => self.build(seed, self.build_threads, &cancelled).await,
-                    // The shares of the running epoch come first.
-                    Action::BuildAhead(seed) => {
-                        self.build(seed, (self.build_threads / 4).max(1), &cancelled)
-                            .await
-                    }
+                    Action::Build(seed) => self.build(seed, true, &cancelled).await,
+                    Action::BuildAhead(seed) => self.build(seed, false, &cancelled).await,
                     Action::Release(seed) => self.release(&seed),
                     Action::Wait => MEMORY_RETRY,
                     Action::Rest => Duration::MAX,
@@ -214,8 +249,9 @@ impl Seeds {
         }
     }
 
-    /// Builds one dataset and returns how long to wait before the next action.
-    async fn build(&self, seed: Hash, threads: usize, cancelled: &Arc<AtomicBool>) -> Duration {
+    /// Builds one dataset, on all cores or, ahead of its time, on few; returns how long to wait
+    /// before the next action.
+    async fn build(&self, seed: Hash, on_all_cores: bool, cancelled: &Arc<AtomicBool>) -> Duration {
         let light = match self.memory(seed).await {
             Ok(light) => light,
             Err(error) => {
@@ -223,6 +259,12 @@ impl Seeds {
                 return BUILD_RETRY;
             }
         };
+        let mut threads = self.build_threads;
+        if !on_all_cores {
+            // The shares of the running epoch come first.
+            threads.count = (threads.count / 4).max(1);
+        }
+        let _building = on_all_cores.then(|| Building::begin(&self.building, seed));
         let (started, huge_pages, cancelled) = (Instant::now(), self.huge_pages, cancelled.clone());
         let built = tokio::task::spawn_blocking(move || {
             SeedMemory::full(&light, threads, huge_pages, &cancelled)
@@ -287,6 +329,22 @@ impl Seeds {
             .sum::<u64>();
         metrics::gauge!("headframe_stratum_randomx_bytes").set(memories as f64);
         entry
+    }
+}
+
+/// While it lives, the dataset of a seed is being computed on all cores.
+struct Building<'a>(&'a watch::Sender<Option<Hash>>);
+
+impl<'a> Building<'a> {
+    fn begin(building: &'a watch::Sender<Option<Hash>>, seed: Hash) -> Self {
+        building.send_replace(Some(seed));
+        Self(building)
+    }
+}
+
+impl Drop for Building<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(None);
     }
 }
 

@@ -78,7 +78,7 @@ pub(crate) async fn submit(
         Submitted::Refused(reason) => (BlockStage::Refused, "refused", Some(reason)),
     };
     pool.counters.block(status);
-    pool.bell.notify_one();
+    pool.wakeup.notify_one();
     let height = share.template.height();
     if stage == BlockStage::Refused {
         tracing::error!(

@@ -1,61 +1,22 @@
 //! Every file of the fuzz corpora through the function it was made for: what the fuzzer found once
 //! stays found.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 
+#[path = "../../../ingest/tests/it/corpus/files.rs"]
+mod files;
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
-fn folder(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz")
-        .join(name)
-}
-
-/// Names in a folder, without what follows a dot.
-fn stems(name: &str) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(folder(name)).unwrap();
-    entries
-        .map(|entry| {
-            entry
-                .unwrap()
-                .path()
-                .file_stem()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned()
-        })
-        .collect()
-}
+/// The folder of fuzzing.
+const FUZZ: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz");
 
 #[test]
 fn every_corpus_file_keeps_its_promise() {
-    for (name, run) in targets::ALL {
-        let mut files: Vec<_> = std::fs::read_dir(folder("corpus").join(name))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
-        files.sort();
-        assert!(files.len() >= 5, "{name} has {} seeds", files.len());
-        for file in files {
-            let bytes = std::fs::read(&file).unwrap();
-            let kept = std::panic::catch_unwind(|| run(&bytes));
-            assert!(
-                kept.is_ok(),
-                "{} breaks the promise of {name}",
-                file.display()
-            );
-        }
-    }
+    files::check_promises(Path::new(FUZZ), targets::ALL);
 }
 
 #[test]
 fn every_target_has_an_entry_and_seeds() {
-    let known: BTreeSet<String> = targets::ALL
-        .iter()
-        .map(|(name, _)| (*name).to_owned())
-        .collect();
-    assert_eq!((stems("src/bin"), stems("corpus")), (known.clone(), known));
+    files::check_entries(Path::new(FUZZ), targets::ALL);
 }

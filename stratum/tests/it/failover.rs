@@ -161,6 +161,14 @@ impl Chain for Scripted {
 }
 
 fn fleet(daemons: &[Arc<Scripted>], settings: DaemonSettings) -> Arc<FailoverChain> {
+    polled(daemons, settings, Duration::from_millis(5))
+}
+
+fn polled(
+    daemons: &[Arc<Scripted>],
+    settings: DaemonSettings,
+    poll: Duration,
+) -> Arc<FailoverChain> {
     let named = |(number, chain): (usize, &Arc<Scripted>)| Daemon {
         name: format!("d{number}"),
         chain: chain.clone(),
@@ -169,7 +177,7 @@ fn fleet(daemons: &[Arc<Scripted>], settings: DaemonSettings) -> Arc<FailoverCha
         FailoverChain::new(
             daemons.iter().enumerate().map(named).collect(),
             settings,
-            Duration::from_millis(5),
+            poll,
         )
         .unwrap(),
     )
@@ -200,22 +208,22 @@ async fn until<F: Future<Output = bool>>(what: &str, wanted: impl Fn() -> F) {
 async fn work_comes_from_the_first_healthy_daemon() {
     let daemons = [Scripted::at(1, 10), Scripted::at(1, 10)];
     let fleet = fleet(&daemons, quick());
-    let (bell, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let (wakeup, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let attending = tokio::spawn({
-        let (fleet, bell, stop) = (fleet.clone(), bell.clone(), stop.clone());
-        async move { fleet.run_background(bell, stop).await }
+        let (fleet, wakeup, stop) = (fleet.clone(), wakeup.clone(), stop.clone());
+        async move { fleet.run_background(wakeup, stop).await }
     });
     assert_eq!(fleet.tip().await.unwrap().next_height, 10);
-    // A new block at the preferred daemon rings the bell, and its template is the one that is
+    // A new block at the preferred daemon wakes the watcher, and its template is the one that is
     // served.
     daemons[0].change(|said| (said.prev, said.height) = (2, 11));
     until("the new tip", async || {
         fleet.tip().await.unwrap().hash == [2; 32]
     })
     .await;
-    tokio::time::timeout(Duration::from_secs(240), bell.notified())
+    tokio::time::timeout(Duration::from_secs(240), wakeup.notified())
         .await
-        .expect("the bell was not rung");
+        .expect("the watcher was not woken");
     assert_eq!(fleet.template().await.unwrap().prev(), [2; 32]);
     // It dies: the second one takes over. It is back: it is used again.
     daemons[1].change(|said| (said.prev, said.height) = (3, 11));
@@ -260,6 +268,43 @@ async fn work_comes_from_the_first_healthy_daemon() {
     assert!(fleet.template().await.is_err() && fleet.position([1; 32], 1).await.is_err());
     stop.cancel();
     attending.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tip_above_an_own_block_is_known_without_waiting_for_the_next_poll() {
+    let daemon = Scripted::at(1, 10);
+    let fleet = polled(
+        std::slice::from_ref(&daemon),
+        quick(),
+        Duration::from_secs(3_600),
+    );
+    let (wakeup, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let watching = tokio::spawn({
+        let (fleet, wakeup, stop) = (fleet.clone(), wakeup.clone(), stop.clone());
+        async move { fleet.run_background(wakeup, stop).await }
+    });
+    let woken = async || {
+        tokio::time::timeout(Duration::from_secs(60), wakeup.notified())
+            .await
+            .expect("nobody was woken");
+    };
+    woken().await;
+    // Another pool's block came first the second time, which moves the tip as well.
+    for (id, verdict) in [(2, Submitted::Accepted), (3, Submitted::Orphaned)] {
+        daemon.change(|said| {
+            (said.prev, said.height) = (id, 9 + u64::from(id));
+            said.verdict = Some(verdict.clone());
+        });
+        let block = FoundBlock {
+            id: [id; 32],
+            bytes: vec![id],
+        };
+        assert_eq!(fleet.submit(&block).await, Ok(verdict));
+        woken().await;
+        assert_eq!(fleet.tip().await.unwrap().hash, [id; 32]);
+    }
+    stop.cancel();
+    watching.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,6 +32,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("headframe-stratum-fuzz", &["headframe-stratum"]),
     (
+        "headframe-ingest-fuzz",
+        &["headframe-ingest", "headframe-schemas"],
+    ),
+    (
         "headframe-query-front-fuzz",
         &["headframe-query-front", "headframe-schemas"],
     ),
@@ -43,6 +47,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "headframe-stratum",
             // Its pages are the console's.
             "headframe-query-front",
+            // In its tests a site curtails its workers.
+            "headframe-site",
         ],
     ),
     (
@@ -73,7 +79,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "headframe-bench",
-        &["headframe-schemas", "headframe-ingest", "headframe-stratum"],
+        &[
+            "headframe-schemas",
+            "headframe-ingest",
+            "headframe-stratum",
+            "headframe-coopmine",
+        ],
     ),
 ];
 

@@ -28,6 +28,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("pat", "ient", "CheckContext"),
     ("wir", "ing", "Services"),
     ("entr", "ance", "handshake"),
+    ("be", "ll", "wakeup"),
 ];
 
 /// Names that no item has, alone; as parts of other names, and as words of a comment, they are
@@ -59,6 +60,7 @@ const NAMES: &[(&str, &str)] = &[
     ("Asked", "QueryParams"),
     ("Who", "Principal"),
     ("Stranger", "Anonymous"),
+    ("Arrival", "what waits, such as PendingLogin"),
     (
         "Settings",
         "the noun it belongs to: RandomXConfig, StreamConfig, …",
@@ -101,8 +103,9 @@ pub fn check(path: &str, text: &str) -> Vec<String> {
                 complain(found, instead);
             }
         }
+        let names: Vec<&str> = identifiers(code).collect();
         for (name, instead) in NAMES {
-            if identifiers(code).any(|found| found == *name) {
+            if names.contains(name) {
                 complain(name, instead);
             }
         }

@@ -7,7 +7,7 @@ use headframe_stratum::miner::pool_message::PoolJob;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::{blob_with, model_hash};
+use super::{model_hash, space_of};
 
 /// The target of every job; what the model calls an upstream share is below it.
 pub const TARGET: u64 = u64::MAX / 1_000;
@@ -15,28 +15,30 @@ pub const TARGET: u64 = u64::MAX / 1_000;
 pub struct Upstream {
     pub session: u64,
     pub is_up: bool,
-    /// The jobs of the coordinator's life, by its numbers.
-    pub jobs_by_number: HashMap<u64, PoolJob>,
+    /// Earlier sessions over which it still answers.
+    left: HashSet<u64>,
     jobs_by_id: HashMap<String, PoolJob>,
     /// Jobs of this session.
     jobs: Vec<PoolJob>,
-    /// What it was sent and took, by the blob with its nonce.
-    taken: HashSet<Vec<u8>>,
+    /// What it was sent and took, by blob and nonce.
+    taken: HashSet<(u64, [u8; 4])>,
     last_blob: Option<Vec<u8>>,
     /// The session of each job.
     sessions: HashMap<String, u64>,
     count: u64,
     seed: u64,
+    /// The coordinator's term, which has an extranonce of its own.
+    term: u64,
     /// Whether it leases further jobs, as our own pool does.
     pub leases: bool,
 }
 
 impl Upstream {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, term: u64) -> Self {
         Self {
             session: 0,
             is_up: false,
-            jobs_by_number: HashMap::new(),
+            left: HashSet::new(),
             jobs_by_id: HashMap::new(),
             jobs: Vec::new(),
             taken: HashSet::new(),
@@ -44,6 +46,7 @@ impl Upstream {
             sessions: HashMap::new(),
             count: 0,
             seed,
+            term,
             leases: !seed.is_multiple_of(4) && seed % 5 != 1,
         }
     }
@@ -55,6 +58,23 @@ impl Upstream {
         self.jobs.clear();
         let blob = self.last_blob.clone().filter(|_| keeps_blob);
         self.add(blob, random)
+    }
+
+    /// The miner goes in order; the session that still is open for answers.
+    pub fn leave(&mut self) -> u64 {
+        self.is_up = false;
+        self.left.insert(self.session);
+        self.session
+    }
+
+    /// Whether a session was left, and is open for answers.
+    pub fn is_left(&self, session: u64) -> bool {
+        self.left.contains(&session)
+    }
+
+    /// Closes a session that was left. False when it was closed before.
+    pub fn close(&mut self, session: u64) -> bool {
+        self.left.remove(&session)
     }
 
     /// Another job: a new blob as a rule, sometimes the same one under another name.
@@ -71,16 +91,11 @@ impl Upstream {
         jobs
     }
 
-    /// A new coordinator has an extranonce of its own.
-    pub fn forget_blobs(&mut self) {
-        self.last_blob = None;
-    }
-
     fn add(&mut self, blob: Option<Vec<u8>>, random: &mut StdRng) -> PoolJob {
         self.count += 1;
         let blob = blob.unwrap_or_else(|| {
             let mut blob = vec![0; 76];
-            let first = self.count.wrapping_add(self.seed << 32);
+            let first = self.count + (self.term << 24) + (self.seed << 40);
             blob[..8].copy_from_slice(&first.to_le_bytes());
             blob
         });
@@ -115,7 +130,7 @@ impl Upstream {
         let nonce = u32::from_le_bytes(share.nonce);
         assert_eq!(
             share.hash,
-            model_hash(&job.blob, nonce),
+            model_hash(space_of(&job.blob), nonce),
             "a wrong share went upstream"
         );
         let top = u64::from_le_bytes(share.hash[24..].try_into().unwrap());
@@ -129,9 +144,9 @@ impl Upstream {
     /// The pool's answer.
     pub fn judge(&mut self, share: &ShareToSend) -> Option<String> {
         let job = self.jobs_by_id.get(&share.job_id);
-        let job = job.filter(|job| self.sessions.get(&job.job_id) == Some(&self.session));
+        let job = job.filter(|job| self.sessions.get(&job.job_id) == Some(&share.session));
         let job = job.expect("a share for a job of another session");
-        let bytes = blob_with(job, u32::from_le_bytes(share.nonce));
-        (!self.taken.insert(bytes)).then(|| "Duplicate share".to_owned())
+        let hashed = (space_of(&job.blob), share.nonce);
+        (!self.taken.insert(hashed)).then(|| "Duplicate share".to_owned())
     }
 }

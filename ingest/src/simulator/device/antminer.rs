@@ -6,6 +6,11 @@ use super::{DeviceKind, View, Wire, text};
 use crate::simulator::answer::{Shown, Snapshot};
 use crate::simulator::relays::Change;
 
+/// What its modes are called.
+const NORMAL: i64 = 0;
+const SLEEP: i64 = 1;
+const LOW: i64 = 3;
+
 pub struct Antminer;
 
 impl DeviceKind for Antminer {
@@ -74,7 +79,11 @@ impl DeviceKind for Antminer {
                 )
             }
             "/cgi-bin/get_miner_conf.cgi" => {
-                let mode = u8::from(snapshot.is_asleep);
+                let mode = match (snapshot.is_asleep, snapshot.is_low) {
+                    (true, _) => SLEEP,
+                    (false, true) => LOW,
+                    (false, false) => NORMAL,
+                };
                 let url = "stratum+tcp://127.0.0.1:3333";
                 let pools = json!([{"url": url, "user": "sim", "pass": "x"}]);
                 json!({"pools": pools, "bitmain-fan-ctrl": false, "bitmain-fan-pwm": "100",
@@ -88,14 +97,22 @@ impl DeviceKind for Antminer {
         };
         Some(document.into_bytes())
     }
+    fn says(&self, request: &str, value: &Shown) -> bool {
+        match request {
+            "summary" => value.quantity == "hashrate_hs",
+            "stats" => value.quantity != "hashrate_hs",
+            _ => false,
+        }
+    }
     fn changes(&self, request: &str) -> Vec<Change> {
         let Some(body) = request.strip_prefix("/cgi-bin/set_miner_conf.cgi\n") else {
             return Vec::new();
         };
         let conf: Value = serde_json::from_str(body).unwrap_or_default();
         match conf.get("miner-mode").and_then(Value::as_i64) {
-            Some(1) => vec![Change::Sleep],
-            Some(0) => vec![Change::Wake],
+            Some(SLEEP) => vec![Change::Sleep],
+            Some(NORMAL) => vec![Change::Wake, Change::LowPower(false)],
+            Some(LOW) => vec![Change::Wake, Change::LowPower(true)],
             _ => Vec::new(),
         }
     }

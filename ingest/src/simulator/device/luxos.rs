@@ -63,6 +63,13 @@ impl DeviceKind for Luxos {
         };
         Some(document.to_string().into_bytes())
     }
+    fn says(&self, request: &str, value: &Shown) -> bool {
+        match request {
+            "summary" => value.quantity == "hashrate_hs",
+            "power" => value.quantity == "power_w",
+            _ => false,
+        }
+    }
     fn changes(&self, request: &str) -> Vec<Change> {
         let Some(parameter) = request.strip_prefix("curtail\n") else {
             return Vec::new();

@@ -29,7 +29,7 @@ impl DeviceKind for Shelly1 {
                 value: minutes.value.map(|minutes| minutes / 60.0),
                 ..minutes
             },
-            Shown::new("", "temperature_c", view.state.inside_c, 2),
+            Shown::new("", "temperature_c", view.air_c(), 2),
         ]
     }
     fn answer(&self, snapshot: &Snapshot, request: &str) -> Option<Vec<u8>> {

@@ -26,7 +26,7 @@ impl DeviceKind for Shelly2 {
             Shown::new("", "power_w", view.power_w, 1),
             Shown::new("", "energy_total_wh", view.counter_wh, 3),
             Shown::new("", "voltage_v", view.state.voltage_v, 1),
-            Shown::new("", "temperature_c", view.state.inside_c, 1),
+            Shown::new("", "temperature_c", view.air_c(), 1),
         ]
     }
     fn answer(&self, snapshot: &Snapshot, request: &str) -> Option<Vec<u8>> {

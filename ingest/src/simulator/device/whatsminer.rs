@@ -42,17 +42,24 @@ impl DeviceKind for Whatsminer {
                 "SUMMARY": [{"Elapsed": snapshot.uptime_s, "HS RT": number(mega),
                     "Power": number(snapshot.value("", "power_w")),
                     "Env Temp": number(snapshot.value("inlet", "temperature_c"))}], "id": 1}),
-            "power_off" | "power_on" => json!({"STATUS": "S", "When": snapshot.clock_s,
-                "Code": 131, "Msg": "API command OK", "Description": ""}),
+            "power_off" | "power_on" | "set_low_power" | "set_normal_power" => {
+                json!({"STATUS": "S", "When": snapshot.clock_s,
+                "Code": 131, "Msg": "API command OK", "Description": ""})
+            }
             _ => json!({"STATUS": [{"STATUS": "E", "When": snapshot.clock_s, "Code": 14,
                 "Msg": "invalid cmd"}]}),
         };
         Some(document.to_string().into_bytes())
     }
+    fn says(&self, request: &str, _: &Shown) -> bool {
+        request == "summary"
+    }
     fn changes(&self, request: &str) -> Vec<Change> {
         match request {
             "power_off" => vec![Change::Sleep],
             "power_on" => vec![Change::Wake],
+            "set_low_power" => vec![Change::LowPower(true)],
+            "set_normal_power" => vec![Change::LowPower(false)],
             _ => Vec::new(),
         }
     }

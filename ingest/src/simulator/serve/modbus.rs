@@ -45,6 +45,7 @@ fn answer(device: &ServedDevice, request: &Request<'_>) -> Result<Response, Exce
     let name = &device.endpoint.name;
     match site.fault(name) {
         Some(FaultKind::Error500) => return Err(ExceptionCode::ServerDeviceFailure),
+        Some(FaultKind::Busy) => return Err(ExceptionCode::ServerDeviceBusy),
         // One register, however many were asked for.
         Some(FaultKind::Malformed) => return Ok(Response::ReadHoldingRegisters(vec![0xFFFE])),
         _ => {}
@@ -77,6 +78,7 @@ fn coils(device: &ServedDevice, request: &Request<'_>) -> Option<Result<Response
     let fault = site.fault(&device.endpoint.name);
     match fault {
         Some(FaultKind::Error500) => return Some(Err(ExceptionCode::ServerDeviceFailure)),
+        Some(FaultKind::Busy) => return Some(Err(ExceptionCode::ServerDeviceBusy)),
         Some(FaultKind::Refusing) if !command.is_empty() => {
             return Some(Err(ExceptionCode::IllegalFunction));
         }

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::ServedDevice;
+use super::login::{CHALLENGE, is_digest, proves};
 use crate::simulator::device::Wire;
 use crate::simulator::endpoint::{command_of, malformed};
 use crate::simulator::faults::FaultKind;
@@ -54,6 +55,8 @@ async fn answer(device: ServedDevice, mut stream: TcpStream) {
 struct Received {
     /// The path or the command; the body or the parameter in a second line.
     text: String,
+    /// GET and so on.
+    method: String,
     /// Whether it came over HTTP; a machine with the API of cgminer has pages as well.
     is_http: bool,
     /// The header `Authorization`.
@@ -71,6 +74,7 @@ async fn read_request(stream: &mut TcpStream, wire: Wire) -> Option<Received> {
             if let Some(text) = command_of(&bytes) {
                 return Some(Received {
                     text,
+                    method: String::new(),
                     is_http: false,
                     login: None,
                 });
@@ -102,6 +106,7 @@ fn http_request(bytes: &[u8]) -> Option<Received> {
     };
     Some(Received {
         text,
+        method: head.split(' ').next().unwrap_or_default().to_owned(),
         is_http: true,
         login: header("authorization"),
     })
@@ -116,6 +121,12 @@ fn respond(device: &ServedDevice, wire: Wire, received: &Received) -> Option<Vec
     if is_page && !is_digest(received.login.as_deref()) {
         return Some(http("401 Unauthorized", CHALLENGE, b""));
     }
+    let login = received.login.as_deref();
+    if let Some(password) = site.password(&device.endpoint)
+        && !proves(login, password, &received.method, request)
+    {
+        return Some(http("401 Unauthorized", CHALLENGE, b""));
+    }
     let is_command = !kind.changes(request).is_empty();
     site.snapshot(&device.endpoint)?;
     site.obey(&device.endpoint, request);
@@ -123,13 +134,15 @@ fn respond(device: &ServedDevice, wire: Wire, received: &Received) -> Option<Vec
     let answer = snapshot
         .as_ref()
         .and_then(|snapshot| kind.answer(snapshot, request));
-    // Of the requests of one poll the first is the one that counts.
-    let counts = answer.is_some() && request != "stats" && !is_command;
-    if let (Some(snapshot), true) = (&snapshot, counts) {
-        site.note(name, snapshot);
+    if let (Some(mut said), Some(_), false) = (snapshot, &answer, is_command) {
+        said.shown.retain(|value| kind.says(request, value));
+        if !said.shown.is_empty() {
+            site.note(name, &said);
+        }
     }
     let (status, body) = match (fault, answer) {
         (Some(FaultKind::Error500), _) => ("500 Internal Server Error", Vec::new()),
+        (Some(FaultKind::Busy), _) => (BUSY, Vec::new()),
         (Some(FaultKind::Refusing), _) if is_command => ("403 Forbidden", Vec::new()),
         (Some(FaultKind::Malformed), Some(body)) => ("200 OK", malformed(&body)),
         (_, Some(body)) => ("200 OK", body),
@@ -141,19 +154,13 @@ fn respond(device: &ServedDevice, wire: Wire, received: &Received) -> Option<Vec
         }
         Wire::PlainHttp if status == "200 OK" => body,
         Wire::Cgminer if !received.is_http => body,
+        _ if status == BUSY => http(status, "Retry-After: 1\r\n", &body),
         _ => http(status, "", &body),
     })
 }
 
-/// What a machine's page wants to see first.
-const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"antMiner Configuration\", \
-                         nonce=\"7f3c1a\", qop=\"auth\"\r\n";
-
-/// Whether there is an answer to it; which password it proves is not looked at.
-fn is_digest(login: Option<&str>) -> bool {
-    let has = |part: &str| login.is_some_and(|login| login.contains(part));
-    has("Digest ") && has("nonce=\"7f3c1a\"") && has("response=")
-}
+/// The status of a service that wants to be left alone.
+const BUSY: &str = "429 Too Many Requests";
 
 fn http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();

@@ -22,7 +22,7 @@ fn sorted(readings: &Readings) -> Vec<(String, Vec<f64>)> {
             quantity,
             value,
         } => (format!("{part} {quantity}"), vec![*value]),
-        Reading::Hashrate { hashrate_hs } => ("hashrate".to_owned(), vec![*hashrate_hs]),
+        Reading::Hashrate { part, hashrate_hs } => (format!("hashrate {part}"), vec![*hashrate_hs]),
     };
     let mut all: Vec<_> = readings.values.iter().map(entry).collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
@@ -47,7 +47,7 @@ fn what_a_device_shows_is_what_is_read() {
                     .snapshot(&scenario, &state, 1e9, state.elapsed_s)
                     .unwrap();
                 let snapshot = now.with(fault);
-                let answers = endpoint.answers(&snapshot, &source.requests());
+                let answers = endpoint.answers(&snapshot, &source);
                 let name = format!("{} {fault:?} in round {round}", endpoint.name);
                 let read = match source.read(&answers) {
                     Ok(read) => read,
@@ -102,6 +102,8 @@ fn virtual_time_gives_the_same_rows_again_and_none_for_what_is_broken() {
         (FaultKind::Lying, 8),
         (FaultKind::Frozen, 8),
         (FaultKind::Fahrenheit, 12),
+        (FaultKind::Stuck, 12),
+        (FaultKind::Shifted, 12),
     ] {
         let fault = serde_json::json!({"device": "roomalert-*", "kind": kind, "at_s": 20.0,
             "for_s": 40.0});

@@ -13,6 +13,7 @@ use headframe_schemas::stream::anomalies::Anomaly;
 use headframe_sinks::StateStore;
 use tokio::time::Instant;
 
+use super::modes::{GRACE_US, Modes};
 use super::output::Output;
 use super::source::{Source, SourceTable};
 use super::watched::{Checkpoint, Match, Watched, Written};
@@ -21,7 +22,7 @@ use crate::fault::PipelineFault;
 use crate::pipeline::Context;
 
 /// The version of the checkpoint: another one begins anew.
-const VERSION: &str = "detectors-1";
+const VERSION: &str = "detectors-2";
 /// Sequences that are read in one step.
 const STEP: i64 = 4_000;
 /// Pauses of a rollup between two checkpoints: a minute by default.
@@ -43,6 +44,20 @@ pub(super) struct Follower {
     saved_at: Instant,
     /// When the end of the table was reached for the first time.
     caught_up: Option<Instant>,
+    /// Rows that wait until the commands that hold for them are known.
+    gate: Option<Gate>,
+}
+
+/// Rows of the source, and the commands that must be read before they are judged.
+#[derive(Debug, Clone, Copy)]
+struct Gate {
+    /// The last of the rows.
+    through: i64,
+    opened: Instant,
+    /// The last of the commands, once each was stored that may hold for the rows.
+    commands: Option<i64>,
+    /// When the stream held nothing beyond the rows, microseconds since 1970.
+    held_all_at: Option<i64>,
 }
 
 /// Whether there is more to be read.
@@ -107,6 +122,7 @@ impl Follower {
             silent_through,
             saved_at: Instant::now(),
             caught_up: None,
+            gate: None,
         };
         if follower.silent_through.is_none() {
             // What comes from here on is found again only from here.
@@ -119,6 +135,7 @@ impl Follower {
     pub(super) async fn advance(
         &mut self,
         context: &Context,
+        modes: &mut Modes,
         output: &mut Output,
     ) -> Result<Progress, PipelineFault> {
         let config = &context.anomalies;
@@ -130,7 +147,8 @@ impl Follower {
             self.write(rows, output).await?;
         }
         let snapshot = self.source.table.refresh().await?;
-        let through = snapshot.offset.unwrap_or(self.watched.seq);
+        let newest = snapshot.offset.unwrap_or(self.watched.seq);
+        let through = self.judgeable(newest, context, modes).await?;
         let mut last = through.min(self.watched.seq + STEP);
         if let Some((tick, _)) = self.written.next_tick() {
             last = last.min(tick.max(self.watched.seq));
@@ -139,12 +157,13 @@ impl Follower {
             last = last.min(silent.max(self.watched.seq));
         }
         if last > self.watched.seq {
-            let readings = self
+            let mut readings = self
                 .source
                 .readings(&snapshot, self.watched.seq, last)
                 .await?;
             let mut rows = Vec::new();
-            for reading in &readings {
+            for reading in &mut readings {
+                reading.sample.mode = modes.mode(reading);
                 rows.extend(self.watched.take(reading, config));
             }
             self.watched.seq = last;
@@ -166,11 +185,58 @@ impl Follower {
         }
         match self.watched.seq < through {
             true => Ok(Progress::Behind),
+            false if self.watched.seq < newest => Ok(Progress::CaughtUp),
             false => {
                 self.caught_up.get_or_insert_with(Instant::now);
                 Ok(Progress::CaughtUp)
             }
         }
+    }
+
+    /// The last row that can be judged: one whose commands are known. Where no command was ever
+    /// given that is the newest.
+    async fn judgeable(
+        &mut self,
+        newest: i64,
+        context: &Context,
+        modes: &mut Modes,
+    ) -> Result<i64, PipelineFault> {
+        if newest <= self.watched.seq {
+            return Ok(newest);
+        }
+        let open = self.gate.filter(|gate| gate.through > self.watched.seq);
+        let mut gate = match open {
+            Some(gate) => gate,
+            None => {
+                let now = now_us();
+                let holds_all = self.holds_all(context, newest).await?;
+                Gate {
+                    through: newest,
+                    opened: Instant::now(),
+                    commands: None,
+                    held_all_at: holds_all.then_some(now),
+                }
+            }
+        };
+        if gate.commands.is_none() {
+            let Some(commands) = modes.newest(context).await? else {
+                return Ok(newest);
+            };
+            let grace = Duration::from_micros(GRACE_US.unsigned_abs());
+            if gate.opened.elapsed() >= grace {
+                gate.commands = Some(commands);
+            }
+        }
+        let is_known = match gate.commands {
+            Some(commands) => modes.read().await? >= commands,
+            None => false,
+        };
+        self.gate = Some(gate);
+        Ok(if is_known {
+            gate.through
+        } else {
+            self.watched.seq
+        })
     }
 
     /// Judges silence now: once every row that the stream holds was taken in, and devices had the
@@ -186,16 +252,29 @@ impl Follower {
             .is_some_and(|since| since.elapsed() >= patience)
             && self.written.is_empty()
             && self.silent_through.is_none();
-        if !is_ready || !self.holds_all(context).await? {
+        if !is_ready {
             return Ok(());
         }
-        let now = now_us().max(self.watched.clock());
+        let now = match self.gate.take() {
+            Some(gate) if gate.through > self.watched.seq => {
+                self.gate = Some(gate);
+                return Ok(());
+            }
+            Some(Gate {
+                held_all_at: Some(at),
+                ..
+            }) => at,
+            _ if self.holds_all(context, self.watched.seq).await? => now_us(),
+            _ => return Ok(()),
+        };
+        let now = now.max(self.watched.clock());
         let rows = self.watched.tick(now, &context.anomalies);
         self.write(rows, output).await
     }
 
-    /// Whether every message of the stream was taken in: one that waits for a commit is no silence.
-    async fn holds_all(&self, context: &Context) -> Result<bool, PipelineFault> {
+    /// Whether every message of the stream is among the rows through a sequence: one that waits for
+    /// a commit is no silence.
+    async fn holds_all(&self, context: &Context, through: i64) -> Result<bool, PipelineFault> {
         let found = inspect_stream(&context.nats.js, self.source.source.stream).await?;
         let base = self
             .source
@@ -205,7 +284,7 @@ impl Follower {
             .binding
             .map_or(0, |binding| binding.base);
         let last = found.map_or(0, |found| i64::try_from(found.last_seq).unwrap_or(i64::MAX));
-        Ok(self.watched.seq >= base.saturating_add(last))
+        Ok(through >= base.saturating_add(last))
     }
 
     fn name(&self) -> &'static str {

@@ -25,6 +25,10 @@ pub(super) struct Source {
     pub(super) stream: &'static dyn Stream,
     /// The columns that name what is read, beside the site.
     names: &'static [&'static str],
+    /// The column that names the meter, sensor or machine.
+    subject: &'static str,
+    /// Whether the values of a site's machines add up to those of its other meters.
+    is_power: bool,
     /// The column of the value.
     value: &'static str,
     /// The column that says what is measured; otherwise the one of the value does.
@@ -36,18 +40,24 @@ pub(super) const ALL: &[Source] = &[
     Source {
         stream: &Energies,
         names: &["meter"],
+        subject: "meter",
+        is_power: true,
         value: "power_w",
         quantity: None,
     },
     Source {
         stream: &Sensors,
         names: &["sensor"],
+        subject: "sensor",
+        is_power: false,
         value: "value",
         quantity: Some("quantity"),
     },
     Source {
         stream: &Hashrates,
         names: &["miner", "worker", "source"],
+        subject: "worker",
+        is_power: false,
         value: "hashrate_hs",
         quantity: None,
     },
@@ -58,6 +68,10 @@ pub(super) const ALL: &[Source] = &[
 pub(super) struct Reading {
     pub(super) seq: i64,
     pub(super) site: String,
+    /// The meter, sensor or machine.
+    pub(super) subject: String,
+    /// Whether it is power, of one machine or of more.
+    pub(super) is_power: bool,
     /// What is read and what is measured: `meter-1/power_w`.
     pub(super) signal: String,
     pub(super) quantity: String,
@@ -151,6 +165,15 @@ impl SourceTable {
     }
 }
 
+/// Joules a terahash over what the maker rates.
+const EFFICIENCY_RATIO: &str = "efficiency_rated_ratio";
+
+/// Whether a signal may say nothing without a fault: only a machine that hashes has an efficiency.
+pub(super) fn may_be_silent(signal: &str) -> bool {
+    let quantity = signal.rsplit('/').next().unwrap_or_default();
+    matches!(quantity, EFFICIENCY_RATIO | "efficiency_jth")
+}
+
 impl Source {
     fn reading(&self, batch: &RecordBatch, row: usize) -> Option<Reading> {
         let quantity = match self.quantity {
@@ -170,15 +193,18 @@ impl Source {
                 .as_primitive_opt::<Int64Type>()?
                 .value(row),
             site: text(batch, self.stream.key(), row)?.to_owned(),
+            subject: text(batch, self.subject, row)?.to_owned(),
+            is_power: self.is_power,
             signal: bounded(names.join("/")),
             quantity: quantity.to_owned(),
             sample: Sample {
                 event_time: time(batch, "event_time", row)?,
                 ingest_time: time(batch, "ingest_time", row)?,
                 value: values.is_valid(row).then(|| values.value(row)),
-                // No stream says yet what a machine is meant to do.
+                // Commands say it, which are read beside the rows.
                 mode: Mode::Unknown,
-                rated: None,
+                // The source divided by the maker's rating; as rated is one.
+                rated: (quantity == EFFICIENCY_RATIO).then_some(1.0),
             },
         })
     }
@@ -211,6 +237,7 @@ fn bounded(name: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -221,6 +248,54 @@ mod tests {
         }
         assert_ne!(long("a"), long("b"));
         assert_eq!(bounded("meter/power_w".to_owned()), "meter/power_w");
+    }
+
+    #[test]
+    fn only_a_ratio_to_the_rating_is_rated_and_only_efficiency_may_be_silent() {
+        use headframe_schemas::codec;
+        use headframe_schemas::stream::sensors::Sensors;
+        let line = |quantity: &str| {
+            format!(
+                "{{\"event_time\":1700000000000000,\"site\":\"n\",\"sensor\":\"m/1\",\
+                 \"quantity\":\"{quantity}\",\"value\":1.5}}"
+            )
+        };
+        let source = ALL
+            .iter()
+            .find(|source| source.stream.name() == "sensors")
+            .unwrap();
+        for (quantity, rated, is_silent) in [
+            ("efficiency_rated_ratio", Some(1.0), true),
+            ("efficiency_jth", None, true),
+            ("temperature_c", None, false),
+        ] {
+            let text = line(quantity);
+            let rows = codec::decode_ndjson(&Sensors, &[text.as_bytes()]);
+            assert!(rows.rejects.is_empty(), "{:?}", rows.rejects);
+            let whole = with_places(&rows.batch);
+            let reading = source.reading(&whole, 0).unwrap();
+            assert_eq!(reading.sample.rated, rated, "{quantity}");
+            assert_eq!(may_be_silent(&reading.signal), is_silent, "{quantity}");
+        }
+    }
+
+    /// Rows of a stream with the columns that its table has more.
+    fn with_places(rows: &RecordBatch) -> RecordBatch {
+        use std::sync::Arc;
+
+        use arrow::array::{ArrayRef, Int64Array};
+        let count = rows.num_rows();
+        let times = rows.column_by_name("event_time").unwrap().clone();
+        let seqs: ArrayRef = Arc::new(Int64Array::from(vec![1; count]));
+        let mut columns: Vec<(String, ArrayRef)> = rows
+            .schema()
+            .fields()
+            .iter()
+            .zip(rows.columns())
+            .map(|(field, column)| (field.name().clone(), column.clone()))
+            .collect();
+        columns.extend([("ingest_time".to_owned(), times), ("seq".to_owned(), seqs)]);
+        RecordBatch::try_from_iter(columns).unwrap()
     }
 
     #[test]

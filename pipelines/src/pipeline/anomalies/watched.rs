@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use headframe_schemas::stream::anomalies::Anomaly;
 use serde::{Deserialize, Serialize};
 
-use super::source::Reading;
+use super::source::{Reading, may_be_silent};
 use crate::anomaly::{AnomalyConfig, Bounds, Finding, SignalState, Transition, missing::Missing};
 
 /// A signal that was not heard of for so long is forgotten, in microseconds: 30 days.
@@ -86,6 +86,9 @@ impl Watched {
         let mut found = Vec::new();
         for (site, signals) in &mut self.signals {
             for (signal, state) in signals {
+                if may_be_silent(signal) {
+                    continue;
+                }
                 if let Some(finding) = state.tick(now, config) {
                     found.push((site.clone(), signal.clone(), finding));
                 }
@@ -318,6 +321,8 @@ mod tests {
         Some(Reading {
             seq,
             site: format!("site-{}", signal % 2),
+            subject: format!("m{signal}"),
+            is_power: true,
             signal: format!("m{signal}/power_w"),
             quantity: "power_w".to_owned(),
             sample: Sample {
@@ -328,6 +333,31 @@ mod tests {
                 rated: None,
             },
         })
+    }
+
+    #[test]
+    fn a_machine_above_its_rating_is_found_and_one_that_stands_still_is_not_missed() {
+        let mut watched = Watched::new("sensors", 0);
+        let found = (0..200).flat_map(|number| {
+            let mut rows = Vec::new();
+            for (name, ratio) in [("good", 1.02), ("worn", 1.25)] {
+                let mut reading = reading(3 * number).unwrap();
+                reading.signal = format!("{name}/efficiency_rated_ratio");
+                reading.quantity = "efficiency_rated_ratio".to_owned();
+                reading.sample.value = Some(ratio + (number % 7) as f64 / 1_000.0);
+                reading.sample.rated = Some(1.0);
+                rows.extend(watched.take(&reading, &AnomalyConfig::default()));
+            }
+            rows
+        });
+        let found: Vec<(String, String)> = found.map(|row| (row.signal, row.detector)).collect();
+        let worn = (
+            "worn/efficiency_rated_ratio".to_owned(),
+            "rating".to_owned(),
+        );
+        assert_eq!(found, [worn]);
+        let later = START_US + 30 * 86_400_000_000;
+        assert!(watched.tick(later, &AnomalyConfig::default()).is_empty());
     }
 
     /// The source read up to a sequence, as the follower does it: what is still to be written.

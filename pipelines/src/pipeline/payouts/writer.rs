@@ -1,6 +1,5 @@
 //! The writer of windows and payouts: knows what was written already, and writes what comes next.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,10 +16,8 @@ use crate::payout::solo;
 use crate::payout::tables::PayoutTables;
 use crate::payout::window_scan::WindowEnd;
 use crate::pipeline::derived::wait_until_committed;
+use crate::pipeline::payouts::amounts::{Amounts, RememberedAmounts};
 use crate::signature::SigningKey;
-
-/// Windows whose amounts are remembered; those of older blocks are read again.
-const REMEMBERED: usize = 64;
 
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +27,6 @@ pub enum Progress {
     /// `shares` does not tell yet where the window ends.
     Waiting,
 }
-
-/// Each miner's part of a block, in the order of the window.
-type Amounts = Arc<Vec<(String, i128)>>;
 
 /// The writer.
 pub(super) struct PayoutWriter<'a> {
@@ -44,7 +38,7 @@ pub(super) struct PayoutWriter<'a> {
     last_payout: Option<Payout>,
     /// The newest row of a window that was there at the start.
     last_window_row: Option<WindowRow>,
-    amounts: HashMap<(String, String), Amounts>,
+    amounts: RememberedAmounts,
     waiting: Option<RowPosition>,
 }
 
@@ -69,7 +63,7 @@ impl<'a> PayoutWriter<'a> {
             payouts,
             last_payout,
             last_window_row,
-            amounts: HashMap::new(),
+            amounts: RememberedAmounts::default(),
             waiting: None,
         })
     }
@@ -232,30 +226,23 @@ impl<'a> PayoutWriter<'a> {
     }
 
     fn remember(&mut self, due: &PayoutStep, rows: Vec<WindowRow>) -> Amounts {
-        if self.amounts.len() >= REMEMBERED {
-            self.amounts.clear();
-        }
         let amounts: Amounts = Arc::new(
             rows.into_iter()
                 .map(|row| (row.miner, row.amount_atomic))
                 .collect(),
         );
-        self.amounts.insert(
-            (due.block.pool.clone(), due.block.hash.clone()),
-            amounts.clone(),
-        );
+        let block = &due.block;
+        self.amounts
+            .insert(&block.pool, &block.hash, amounts.clone());
         amounts
     }
 
     /// What the block's frozen window gives each miner.
     async fn amounts_of(&mut self, due: &PayoutStep) -> Result<Amounts, PipelineFault> {
-        if let Some(amounts) = self
-            .amounts
-            .get(&(due.block.pool.clone(), due.block.hash.clone()))
-        {
-            return Ok(amounts.clone());
-        }
         let (tables, block) = (self.tables, &due.block);
+        if let Some(amounts) = self.amounts.get(&block.pool, &block.hash) {
+            return Ok(amounts);
+        }
         wait_until_committed(&self.windows, &tables.windows).await?;
         wait_until_committed(&self.payouts, &tables.payouts).await?;
         let Some(frozen) = tables

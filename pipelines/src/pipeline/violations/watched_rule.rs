@@ -16,6 +16,8 @@ pub(super) struct WatchedRule {
     /// What it was made of.
     values: Values,
     since_us: i64,
+    /// Its samples up to this time are taken, microseconds since 1970.
+    pub(super) through_us: i64,
     series: BTreeMap<Series, Evaluation>,
 }
 
@@ -45,6 +47,7 @@ impl WatchedRule {
             rule,
             values,
             since_us,
+            through_us: read_from_us,
         }
     }
 

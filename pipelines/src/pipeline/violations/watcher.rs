@@ -25,7 +25,7 @@ use crate::violation::rule::{Rule, defaults};
 use crate::violation::severity::{Circumstances, severity};
 use crate::violation::state::{OrderState, ViolationState};
 
-/// How far back the first look after a start reaches, microseconds: a day.
+/// How far back the first look at a rule reaches, microseconds: a day.
 const LOOKBACK_US: i64 = 86_400_000_000;
 /// What is read at once, microseconds: an hour.
 const PIECE_US: i64 = 3_600_000_000;
@@ -58,22 +58,18 @@ impl RuleWatcher {
     }
 
     /// Applies the rules to what was measured until a time, microseconds since 1970. Times must
-    /// rise.
+    /// rise. A rule that was not known before begins where it holds from, at most a day ago.
     pub async fn step(&mut self, now_us: i64) -> Result<(), PipelineFault> {
-        let mut after_us = self.through_us.unwrap_or(now_us - LOOKBACK_US);
         self.tables.refresh().await?;
-        self.learn_rules(after_us);
-        // A day of every machine would not fit into memory at once.
-        while after_us < now_us {
-            let through_us = now_us.min(after_us + PIECE_US);
-            let span = Span {
-                after_us,
-                through_us,
-            };
+        self.learn_rules(now_us);
+        while let Some(span) = next_span(self.rules.values(), now_us) {
             for found in self.findings(span).await? {
                 self.write_finding(&found).await?;
             }
-            after_us = through_us;
+            let passed = self.rules.values_mut();
+            for rule in passed.filter(|rule| rule.through_us == span.after_us) {
+                rule.through_us = span.through_us;
+            }
         }
         self.end_waivers(now_us).await?;
         self.write_orders().await?;
@@ -83,7 +79,7 @@ impl RuleWatcher {
     }
 
     /// The rules of the registry, and those by default of which it has none of the id.
-    fn learn_rules(&mut self, after_us: i64) {
+    fn learn_rules(&mut self, now_us: i64) {
         let registered = self.tables.registered("rules");
         let registered =
             registered.map(|(id, rule)| (id.clone(), (rule.values.clone(), rule.at_us)));
@@ -97,6 +93,8 @@ impl RuleWatcher {
                 .is_some_and(|(values, since_us)| rule.is_made_of(values, *since_us))
         });
         let state = self.violations.state();
+        let earliest_us = now_us - LOOKBACK_US;
+        let latest_us = self.through_us.unwrap_or(now_us);
         for (id, (values, since_us)) in wanted {
             if self.rules.contains_key(&id) {
                 continue;
@@ -106,18 +104,20 @@ impl RuleWatcher {
                     let (metric, kind) = (rule.metric.name(), &rule.subject_kind);
                     tracing::warn!(rule = id, metric, kind, "a rule watches what nothing has");
                 }
-                let made_of = (values, since_us);
-                let rule = WatchedRule::new(rule, made_of, &state, after_us);
+                let from_us = read_from(rule.since_us(), earliest_us).min(latest_us);
+                let rule = WatchedRule::new(rule, (values, since_us), &state, from_us);
                 self.rules.insert(id, rule);
             }
         }
     }
 
-    /// What the rules find in a span of time, in the order of time.
+    /// What the rules that are known until the beginning of a span find in it, in the order of
+    /// time.
     async fn findings(&mut self, span: Span) -> Result<Vec<SeriesFinding>, PipelineFault> {
         let mut cache = ReadingCache::default();
         let mut all = Vec::new();
-        for watched in self.rules.values_mut() {
+        let rules = self.rules.values_mut();
+        for watched in rules.filter(|rule| rule.through_us == span.after_us) {
             let rule = &watched.rule;
             let selection = Selection {
                 subject_kind: rule.subject_kind.clone(),
@@ -161,6 +161,9 @@ impl RuleWatcher {
             evidence_stream: watched.rule.metric.source().name(),
             severity: severity_of(&watched.rule, found, state),
         };
+        // What is over for long may not be in memory, and is not to be found a second time.
+        let recalled = self.violations.recall(&id).await;
+        recalled.map_err(fault::<ViolationState>)?;
         let next = |state: &ViolationState| observe(state.find(&id), &finder(state), finding);
         match write(&self.violations, next).await? {
             // At once, so that it does not matter what else is found in the same look.
@@ -204,6 +207,8 @@ impl RuleWatcher {
 
     async fn write_orders_of(&self, violation: &Violation) -> Result<(), PipelineFault> {
         if let Some((policy, id)) = self.policy(violation).zip(order_id(violation)) {
+            let recalled = self.orders.recall(&id).await;
+            recalled.map_err(fault::<OrderState>)?;
             let next = |state: &OrderState| propose(state.find(&id), violation, policy);
             write(&self.orders, next).await?;
         }
@@ -235,6 +240,26 @@ impl RuleWatcher {
         let rule = self.rules.get(violation.rule.as_ref()?)?;
         rule.rule.order.as_ref()
     }
+}
+
+/// From when on the samples of a rule are read that holds from a time on: in whole pieces from the
+/// earliest time, so that many rules need no more looks than one.
+fn read_from(since_us: i64, earliest_us: i64) -> i64 {
+    let passed_us = since_us.saturating_sub(earliest_us).max(0);
+    earliest_us + passed_us / PIECE_US * PIECE_US
+}
+
+/// What is looked at next: a day of every machine would not fit into memory at once. It ends where
+/// another rule is known until, so that each sample is taken once.
+fn next_span<'a>(rules: impl Iterator<Item = &'a WatchedRule>, now_us: i64) -> Option<Span> {
+    let known: BTreeSet<i64> = rules.map(|rule| rule.through_us).collect();
+    let mut known = known.into_iter().filter(|through_us| *through_us < now_us);
+    let after_us = known.next()?;
+    let through_us = known.next().unwrap_or(now_us).min(after_us + PIECE_US);
+    Some(Span {
+        after_us,
+        through_us,
+    })
 }
 
 /// How bad a violation is by now.

@@ -146,6 +146,43 @@ fn missing_data_change_the_condition_and_not_the_status() {
 }
 
 #[test]
+fn clocks_stand_still_while_data_are_missing() {
+    let due = |row: &Violation| {
+        let from_opening = |due: Option<i64>| due.unwrap() - 200;
+        (
+            from_opening(row.acknowledge_due_at),
+            from_opening(row.resolve_due_at),
+        )
+    };
+    let see = |before: &Violation, severity, kind, at_us| {
+        observe(Some(before), &finder(severity), &finding(kind, at_us)).unwrap()
+    };
+    let missing = see(&opened(), Severity::High, FindingKind::Missing, 300);
+    assert_eq!(due(&missing), (4 * HOUR, 72 * HOUR));
+    // Whoever takes notice meanwhile neither ends the pause nor is counted as data.
+    let known = decide(&missing, &decision(Action::Acknowledge, 2, 350), 350).unwrap();
+    assert_eq!(due(&known), (4 * HOUR, 72 * HOUR));
+    let back = see(&known, Severity::High, FindingKind::Returned, 400);
+    assert_eq!(due(&back), (4 * HOUR + 100, 72 * HOUR + 100));
+    // A second pause adds to the first, and what gets worse keeps both.
+    let again = see(&back, Severity::High, FindingKind::Missing, 1_000);
+    let back = see(&again, Severity::High, FindingKind::Continued, 1_050);
+    let worse = see(&back, Severity::Critical, FindingKind::Continued, 1_100);
+    assert_eq!(due(&worse), (HOUR / 4 + 150, 4 * HOUR + 150));
+    // Worse in the very sample with which the data are back.
+    let at_once = see(&again, Severity::Critical, FindingKind::Returned, 1_050);
+    assert_eq!(due(&at_once), (HOUR / 4 + 150, 4 * HOUR + 150));
+    // What was resolved without data was resolved in the time that was left.
+    let resolved = decide(&again, &decision(Action::Resolve, 5, 1_030), 1_030).unwrap();
+    assert_eq!(due(&resolved), (4 * HOUR + 130, 72 * HOUR + 130));
+    let over = see(&resolved, Severity::High, FindingKind::Ended, 1_200);
+    assert_eq!(due(&over), due(&resolved));
+    // Opened anew, the clocks begin anew.
+    let reopened = see(&over, Severity::High, FindingKind::Held, 1_300);
+    assert_eq!(due(&reopened), (4 * HOUR + 1_100, 72 * HOUR + 1_100));
+}
+
+#[test]
 fn a_waiver_ends_open_while_it_holds_and_closed_after() {
     let now = 1_000;
     let waived = decide(&opened(), &decision(Action::Waive, 1, now), now).unwrap();

@@ -1,7 +1,7 @@
 //! How much of an allocation is used, and how much of its time is measured.
 
-use async_trait::async_trait;
 use datafusion::prelude::{col, lit};
+use futures::future::BoxFuture;
 use headframe_schemas::Stream;
 use headframe_schemas::stream::allocation_usage::AllocationUsages;
 
@@ -53,7 +53,6 @@ pub(super) const COMPLETENESS_PCT: AllocationMetric = AllocationMetric {
     is_of_period: false,
 };
 
-#[async_trait]
 impl Metric for AllocationMetric {
     fn name(&self) -> &'static str {
         self.name
@@ -72,33 +71,35 @@ impl Metric for AllocationMetric {
         86_400_000_000
     }
 
-    async fn readings(
-        &self,
-        tables: &MetricTables,
-        selection: &Selection,
+    fn readings<'a>(
+        &'a self,
+        tables: &'a MetricTables,
+        selection: &'a Selection,
         span: Span,
-    ) -> Result<Vec<Reading>, PipelineFault> {
-        let limits = ["power_limit_w", "energy_limit_wh"];
-        let mut columns = vec!["subject", "allocation", "period_start", self.column];
-        columns.extend(limits.iter().filter(|limit| **limit != self.column));
-        let kind = col("subject_kind").eq(lit(selection.subject_kind.as_str()));
-        let found = tables.raw_rows(&AllocationUsages, &columns, span, Some(kind));
-        let found = found.await?;
-        let reading = |row: super::rows::BatchRow<'_>| {
-            // A pool that has no limit has no allocation either.
-            let has_limit = limits.iter().any(|limit| row.float(limit).is_some());
-            Some(Reading {
-                subject: row.text("subject")?.to_owned(),
-                object: Some(row.text("allocation")?.to_owned()),
-                sample: Sample {
-                    at_us: row.time("event_time")?,
-                    value: row.float(self.column).map(|value| value * self.factor),
-                    window_us: row.time("period_start").filter(|_| self.is_of_period),
-                    seq: row.whole("seq")?,
-                    is_exempt: !has_limit,
-                },
-            })
-        };
-        Ok(rows(&found).filter_map(reading).collect())
+    ) -> BoxFuture<'a, Result<Vec<Reading>, PipelineFault>> {
+        Box::pin(async move {
+            let limits = ["power_limit_w", "energy_limit_wh"];
+            let mut columns = vec!["subject", "allocation", "period_start", self.column];
+            columns.extend(limits.iter().filter(|limit| **limit != self.column));
+            let kind = col("subject_kind").eq(lit(selection.subject_kind.as_str()));
+            let found = tables.raw_rows(&AllocationUsages, &columns, span, Some(kind));
+            let found = found.await?;
+            let reading = |row: super::rows::BatchRow<'_>| {
+                // A pool that has no limit has no allocation either.
+                let has_limit = limits.iter().any(|limit| row.float(limit).is_some());
+                Some(Reading {
+                    subject: row.text("subject")?.to_owned(),
+                    object: Some(row.text("allocation")?.to_owned()),
+                    sample: Sample {
+                        at_us: row.time("event_time")?,
+                        value: row.float(self.column).map(|value| value * self.factor),
+                        window_us: row.time("period_start").filter(|_| self.is_of_period),
+                        seq: row.whole("seq")?,
+                        is_exempt: !has_limit,
+                    },
+                })
+            };
+            Ok(rows(&found).filter_map(reading).collect())
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Whether an anomaly is open: 1 from when it was found, 0 from when it ended.
 
-use async_trait::async_trait;
 use datafusion::prelude::{col, lit};
+use futures::future::BoxFuture;
 use headframe_schemas::Stream;
 use headframe_schemas::stream::anomalies::Anomalies;
 
@@ -12,7 +12,6 @@ use crate::violation::evaluation::Sample;
 
 pub(super) struct OpenAnomaly;
 
-#[async_trait]
 impl Metric for OpenAnomaly {
     fn name(&self) -> &'static str {
         "anomaly"
@@ -30,41 +29,43 @@ impl Metric for OpenAnomaly {
         true
     }
 
-    async fn readings(
-        &self,
-        tables: &MetricTables,
-        selection: &Selection,
+    fn readings<'a>(
+        &'a self,
+        tables: &'a MetricTables,
+        selection: &'a Selection,
         span: Span,
-    ) -> Result<Vec<Reading>, PipelineFault> {
-        // Of hashrate the column site has the pool.
-        let is_of_pool = col("source").eq(lit("hashrate"));
-        let mut wanted = match selection.subject_kind == "pool" {
-            true => is_of_pool,
-            false => !is_of_pool,
-        };
-        if let Some(detector) = &selection.quantity {
-            wanted = wanted.and(col("detector").eq(lit(detector.as_str())));
-        }
-        let columns = ["site", "signal", "detector", "transition"];
-        let found = tables
-            .raw_rows(&Anomalies, &columns, span, Some(wanted))
-            .await?;
-        let reading = |row: BatchRow<'_>| {
-            let is_open = row.text("transition")? == "opened";
-            let (signal, detector) = (row.text("signal")?, row.text("detector")?);
-            Some(Reading {
-                subject: row.text("site")?.to_owned(),
-                object: Some(object(detector, signal)),
-                sample: Sample {
-                    at_us: row.time("event_time")?,
-                    value: Some(if is_open { 1.0 } else { 0.0 }),
-                    window_us: None,
-                    seq: row.whole("seq")?,
-                    is_exempt: false,
-                },
-            })
-        };
-        Ok(rows(&found).filter_map(reading).collect())
+    ) -> BoxFuture<'a, Result<Vec<Reading>, PipelineFault>> {
+        Box::pin(async move {
+            // Of hashrate the column site has the pool.
+            let is_of_pool = col("source").eq(lit("hashrate"));
+            let mut wanted = match selection.subject_kind == "pool" {
+                true => is_of_pool,
+                false => !is_of_pool,
+            };
+            if let Some(detector) = &selection.quantity {
+                wanted = wanted.and(col("detector").eq(lit(detector.as_str())));
+            }
+            let columns = ["site", "signal", "detector", "transition"];
+            let found = tables
+                .raw_rows(&Anomalies, &columns, span, Some(wanted))
+                .await?;
+            let reading = |row: BatchRow<'_>| {
+                let is_open = row.text("transition")? == "opened";
+                let (signal, detector) = (row.text("signal")?, row.text("detector")?);
+                Some(Reading {
+                    subject: row.text("site")?.to_owned(),
+                    object: Some(object(detector, signal)),
+                    sample: Sample {
+                        at_us: row.time("event_time")?,
+                        value: Some(if is_open { 1.0 } else { 0.0 }),
+                        window_us: None,
+                        seq: row.whole("seq")?,
+                        is_exempt: false,
+                    },
+                })
+            };
+            Ok(rows(&found).filter_map(reading).collect())
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Power and energy of machines, pools and sites.
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_schemas::Stream;
 use headframe_schemas::sql_view::energy::{SUBJECT_NAMES, SUBJECTS};
 use headframe_schemas::stream::energy::Energies;
@@ -32,7 +32,6 @@ pub(super) const ENERGY_WH: EnergyMetric = EnergyMetric {
     value: |window| window.energy_wh,
 };
 
-#[async_trait]
 impl Metric for EnergyMetric {
     fn name(&self) -> &'static str {
         self.name
@@ -47,31 +46,33 @@ impl Metric for EnergyMetric {
         &Energies
     }
 
-    async fn readings(
-        &self,
-        tables: &MetricTables,
-        selection: &Selection,
+    fn readings<'a>(
+        &'a self,
+        tables: &'a MetricTables,
+        selection: &'a Selection,
         span: Span,
-    ) -> Result<Vec<Reading>, PipelineFault> {
-        let subject = SUBJECTS
-            .iter()
-            .find(|subject| subject.name == selection.subject_kind);
-        let Some((subject, moment)) = subject.zip(tables.moment()) else {
-            return Ok(Vec::new());
-        };
-        let times = (span.after_us, span.through_us);
-        let windows = moment.windows(subject, self.seconds, times).await?;
-        let reading = |window: EnergyWindow| Reading {
-            sample: Sample {
-                at_us: window.end_us,
-                value: (self.value)(&window),
-                window_us: None,
-                seq: moment.energy_seq,
-                is_exempt: false,
-            },
-            subject: window.name,
-            object: None,
-        };
-        Ok(windows.into_iter().map(reading).collect())
+    ) -> BoxFuture<'a, Result<Vec<Reading>, PipelineFault>> {
+        Box::pin(async move {
+            let subject = SUBJECTS
+                .iter()
+                .find(|subject| subject.name == selection.subject_kind);
+            let Some((subject, moment)) = subject.zip(tables.moment()) else {
+                return Ok(Vec::new());
+            };
+            let times = (span.after_us, span.through_us);
+            let windows = moment.windows(subject, self.seconds, times).await?;
+            let reading = |window: EnergyWindow| Reading {
+                sample: Sample {
+                    at_us: window.end_us,
+                    value: (self.value)(&window),
+                    window_us: None,
+                    seq: moment.energy_seq,
+                    is_exempt: false,
+                },
+                subject: window.name,
+                object: None,
+            };
+            Ok(windows.into_iter().map(reading).collect())
+        })
     }
 }

@@ -1,9 +1,9 @@
-//! What the registry says: how long something is still valid, and what sends rows without being
-//! registered.
+//! What the registry says: how long something is still valid, what sends rows without being
+//! registered, and which pool is not accredited.
 
 use std::collections::BTreeSet;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use headframe_schemas::Stream;
 use headframe_schemas::resource::Values;
 use headframe_schemas::resource::values::parse_time;
@@ -14,7 +14,7 @@ use headframe_schemas::stream::registry::RegistryChanges;
 use serde_json::Value;
 
 use super::rows::{BatchRow, rows};
-use super::tables::{ask, time_sql};
+use super::tables::{Registered, ask, time_sql};
 use super::{Metric, MetricTables, Reading, Selection, Span};
 use crate::fault::PipelineFault;
 use crate::violation::evaluation::Sample;
@@ -24,7 +24,6 @@ const HOUR_US: i64 = 3_600_000_000;
 
 pub(super) struct DaysLeft;
 
-#[async_trait]
 impl Metric for DaysLeft {
     fn name(&self) -> &'static str {
         "days_left"
@@ -43,32 +42,34 @@ impl Metric for DaysLeft {
         true
     }
 
-    async fn readings(
-        &self,
-        tables: &MetricTables,
-        selection: &Selection,
+    fn readings<'a>(
+        &'a self,
+        tables: &'a MetricTables,
+        selection: &'a Selection,
         span: Span,
-    ) -> Result<Vec<Reading>, PipelineFault> {
-        let kind = selection.subject_kind.as_str();
-        let field = selection.quantity.as_deref().unwrap_or_default();
-        let mut found = Vec::new();
-        for (id, registered) in tables.registered(&format!("{kind}s")) {
-            found.extend(days_left((id, None), &registered.values, field, span));
-        }
-        for papers in ["allocations", "inspections"] {
-            for (id, registered) in tables.registered(papers) {
-                if let Some(subject) = text(&registered.values, kind) {
-                    let object = Some(format!("{papers}/{id}"));
-                    found.extend(days_left(
-                        (subject, object),
-                        &registered.values,
-                        field,
-                        span,
-                    ));
+    ) -> BoxFuture<'a, Result<Vec<Reading>, PipelineFault>> {
+        Box::pin(async move {
+            let kind = selection.subject_kind.as_str();
+            let field = selection.quantity.as_deref().unwrap_or_default();
+            let mut found = Vec::new();
+            for (id, registered) in tables.registered(&format!("{kind}s")) {
+                found.extend(days_left((id, None), &registered.values, field, span));
+            }
+            for papers in ["allocations", "inspections"] {
+                for (id, registered) in tables.registered(papers) {
+                    if let Some(subject) = text(&registered.values, kind) {
+                        let object = Some(format!("{papers}/{id}"));
+                        found.extend(days_left(
+                            (subject, object),
+                            &registered.values,
+                            field,
+                            span,
+                        ));
+                    }
                 }
             }
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 }
 
@@ -105,7 +106,6 @@ fn days_left(
 
 pub(super) struct Unregistered;
 
-#[async_trait]
 impl Metric for Unregistered {
     fn name(&self) -> &'static str {
         "unregistered"
@@ -121,56 +121,104 @@ impl Metric for Unregistered {
         &Energies
     }
 
-    async fn readings(
-        &self,
-        tables: &MetricTables,
-        selection: &Selection,
+    fn readings<'a>(
+        &'a self,
+        tables: &'a MetricTables,
+        selection: &'a Selection,
         span: Span,
-    ) -> Result<Vec<Reading>, PipelineFault> {
-        let windows = |what: &str, place: &str, view: &str| {
-            format!(
-                "SELECT {what} AS what, {place} AS place, CAST(window_start AS BIGINT) AS begins \
-                 FROM {view} WHERE window_start > {} AND window_start <= {} GROUP BY 1, 2, 3 \
-                 ORDER BY 3",
-                time_sql(span.after_us - HOUR_US),
-                time_sql(span.through_us - HOUR_US)
-            )
-        };
-        let (found, places, seq) = match selection.subject_kind == "meter" {
-            true => {
-                let Some(moment) = tables.moment() else {
-                    return Ok(Vec::new());
-                };
-                let sql = windows("meter", "site", "energy_1h");
-                let found = ask(moment.session(), &sql, &EnergyRollup).await?;
-                (found, "sites", moment.energy_seq)
-            }
-            false => {
-                let Some(session) = tables.hashrate_views(&["hashrate_1h"]).await? else {
-                    return Ok(Vec::new());
-                };
-                let sql = windows("worker", "pool", "hashrate_1h");
-                (ask(&session, &sql, &HashrateRollup).await?, "pools", 0)
-            }
-        };
-        let known = known(tables);
-        let reading = |row: BatchRow<'_>| {
-            let (what, place) = (row.text("what")?, row.text("place")?);
-            // Of places that nobody registered nothing is expected to be.
-            tables.find(places, place)?;
-            Some(Reading {
-                subject: what.to_owned(),
-                object: Some(place.to_owned()),
-                sample: Sample {
-                    at_us: row.whole("begins")? + HOUR_US,
-                    value: Some(if known.contains(what) { 0.0 } else { 1.0 }),
-                    window_us: None,
-                    seq,
-                    is_exempt: false,
-                },
-            })
-        };
-        Ok(rows(&found).filter_map(reading).collect())
+    ) -> BoxFuture<'a, Result<Vec<Reading>, PipelineFault>> {
+        Box::pin(async move {
+            let windows = |what: &str, place: &str, view: &str| {
+                format!(
+                    "SELECT {what} AS what, {place} AS place, CAST(window_start AS BIGINT) \
+                     AS begins FROM {view} WHERE window_start > {} AND window_start <= {} \
+                     GROUP BY 1, 2, 3 ORDER BY 3",
+                    time_sql(span.after_us - HOUR_US),
+                    time_sql(span.through_us - HOUR_US)
+                )
+            };
+            let (found, places, seq) = match selection.subject_kind == "meter" {
+                true => {
+                    let Some(moment) = tables.moment() else {
+                        return Ok(Vec::new());
+                    };
+                    let sql = windows("meter", "site", "energy_1h");
+                    let found = ask(moment.session(), &sql, &EnergyRollup).await?;
+                    (found, "sites", moment.energy_seq)
+                }
+                false => {
+                    let Some(session) = tables.hashrate_views(&["hashrate_1h"]).await? else {
+                        return Ok(Vec::new());
+                    };
+                    let sql = windows("worker", "pool", "hashrate_1h");
+                    (ask(&session, &sql, &HashrateRollup).await?, "pools", 0)
+                }
+            };
+            let known = known(tables);
+            let reading = |row: BatchRow<'_>| {
+                let (what, place) = (row.text("what")?, row.text("place")?);
+                // Of places that nobody registered nothing is expected to be.
+                tables.find(places, place)?;
+                Some(Reading {
+                    subject: what.to_owned(),
+                    object: Some(place.to_owned()),
+                    sample: Sample {
+                        at_us: row.whole("begins")? + HOUR_US,
+                        value: Some(if known.contains(what) { 0.0 } else { 1.0 }),
+                        window_us: None,
+                        seq,
+                        is_exempt: false,
+                    },
+                })
+            };
+            Ok(rows(&found).filter_map(reading).collect())
+        })
+    }
+}
+
+pub(super) struct Unaccredited;
+
+impl Metric for Unaccredited {
+    fn name(&self) -> &'static str {
+        "unaccredited"
+    }
+    fn doc(&self) -> &'static str {
+        "1 while the registry has no number of accreditation of a pool that is active, otherwise 0."
+    }
+    fn subject_kinds(&self) -> &'static [&'static str] {
+        &["pool"]
+    }
+    fn source(&self) -> &'static dyn Stream {
+        &RegistryChanges
+    }
+    fn holds_value(&self) -> bool {
+        true
+    }
+
+    fn readings<'a>(
+        &'a self,
+        tables: &'a MetricTables,
+        _: &'a Selection,
+        span: Span,
+    ) -> BoxFuture<'a, Result<Vec<Reading>, PipelineFault>> {
+        Box::pin(async move {
+            let reading = |(id, pool): (&String, &Registered)| {
+                let is_active = matches!(text(&pool.values, "status"), None | Some("active"));
+                let is_accredited = text(&pool.values, "accreditation").is_some();
+                Reading {
+                    subject: id.clone(),
+                    object: None,
+                    sample: Sample {
+                        at_us: span.through_us,
+                        value: Some(f64::from(u8::from(is_active && !is_accredited))),
+                        window_us: None,
+                        seq: 0,
+                        is_exempt: false,
+                    },
+                }
+            };
+            Ok(tables.registered("pools").map(reading).collect())
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What sensors read.
 
-use async_trait::async_trait;
 use datafusion::prelude::{col, lit};
+use futures::future::BoxFuture;
 use headframe_schemas::Stream;
 use headframe_schemas::stream::sensors::Sensors;
 
@@ -12,7 +12,6 @@ use crate::violation::evaluation::Sample;
 
 pub(super) struct SensorValue;
 
-#[async_trait]
 impl Metric for SensorValue {
     fn name(&self) -> &'static str {
         "sensor"
@@ -27,31 +26,33 @@ impl Metric for SensorValue {
         &Sensors
     }
 
-    async fn readings(
-        &self,
-        tables: &MetricTables,
-        selection: &Selection,
+    fn readings<'a>(
+        &'a self,
+        tables: &'a MetricTables,
+        selection: &'a Selection,
         span: Span,
-    ) -> Result<Vec<Reading>, PipelineFault> {
-        let quantity = selection.quantity.as_deref().unwrap_or_default();
-        let wanted = col("quantity").eq(lit(quantity));
-        let columns = ["site", "sensor", "value"];
-        let found = tables
-            .raw_rows(&Sensors, &columns, span, Some(wanted))
-            .await?;
-        let reading = |row: BatchRow<'_>| {
-            Some(Reading {
-                subject: row.text("site")?.to_owned(),
-                object: Some(row.text("sensor")?.to_owned()),
-                sample: Sample {
-                    at_us: row.time("event_time")?,
-                    value: row.float("value"),
-                    window_us: None,
-                    seq: row.whole("seq")?,
-                    is_exempt: false,
-                },
-            })
-        };
-        Ok(rows(&found).filter_map(reading).collect())
+    ) -> BoxFuture<'a, Result<Vec<Reading>, PipelineFault>> {
+        Box::pin(async move {
+            let quantity = selection.quantity.as_deref().unwrap_or_default();
+            let wanted = col("quantity").eq(lit(quantity));
+            let columns = ["site", "sensor", "value"];
+            let found = tables
+                .raw_rows(&Sensors, &columns, span, Some(wanted))
+                .await?;
+            let reading = |row: BatchRow<'_>| {
+                Some(Reading {
+                    subject: row.text("site")?.to_owned(),
+                    object: Some(row.text("sensor")?.to_owned()),
+                    sample: Sample {
+                        at_us: row.time("event_time")?,
+                        value: row.float("value"),
+                        window_us: None,
+                        seq: row.whole("seq")?,
+                        is_exempt: false,
+                    },
+                })
+            };
+            Ok(rows(&found).filter_map(reading).collect())
+        })
     }
 }

@@ -11,6 +11,7 @@ use headframe_schemas::rollup::Rollup;
 use headframe_schemas::rollup::hashrate::HashrateRollup;
 use headframe_schemas::stream::allocation_usage::AllocationUsages;
 use headframe_schemas::stream::anomalies::Anomalies;
+use headframe_schemas::stream::curtailment_events::CurtailmentEvents;
 use headframe_schemas::stream::sensors::Sensors;
 use headframe_schemas::{Stream, Table};
 use headframe_sinks::{Lake, SnapshotReader, SnapshotTable};
@@ -54,7 +55,12 @@ impl MetricTables {
         };
         Self {
             session,
-            raw: vec![raw(&AllocationUsages), raw(&Sensors), raw(&Anomalies)],
+            raw: vec![
+                raw(&AllocationUsages),
+                raw(&Sensors),
+                raw(&Anomalies),
+                raw(&CurtailmentEvents),
+            ],
             hashrate: SnapshotReader::open(lake, Table::rollup(&HashrateRollup)),
             energy: EnergyTables::open(lake),
             registry: EnergyRegistry::default(),

@@ -118,6 +118,36 @@ proptest! {
 }
 
 #[test]
+fn a_chip_that_warmed_up_and_keeps_its_degrees_is_not_frozen_and_a_sensor_that_freezes_later_is() {
+    let mut state = SignalState::default();
+    let mut observe_degrees = |minute: i64, degrees: i64| {
+        let time = 1_772_362_800_000_000 + minute * 60_000_000;
+        let sample = Sample {
+            event_time: time,
+            ingest_time: time,
+            value: Some(degrees as f64),
+            mode: Mode::Running,
+            rated: None,
+        };
+        let findings = observe(&mut state, &sample);
+        findings.iter().any(|finding| finding.detector == "stuck")
+    };
+    // Every minute another degree, then 65 for two hours, then a degree more or less now and then.
+    let degrees = |minute: i64| match minute {
+        0..40 => 25 + minute,
+        40..160 => 65,
+        _ => 65 + minute / 7 % 2,
+    };
+    let wrong = (0..3_000).find(|minute| observe_degrees(*minute, degrees(*minute)));
+    assert_eq!(wrong, None);
+    let found = (3_000..5_000).find(|minute| observe_degrees(*minute, 66));
+    assert!(
+        found.is_some_and(|minute| minute < 3_000 + 4 * 120 + 60),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn the_state_of_a_signal_stays_small() {
     let mut state = SignalState::default();
     let mut largest = 0;

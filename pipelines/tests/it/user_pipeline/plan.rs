@@ -196,6 +196,68 @@ fn keys_that_cannot_work_are_named() {
 }
 
 #[test]
+fn rows_go_to_a_stream_only_where_they_are_rows_of_it() {
+    let to = |stream: &str, sql: &str| UserPipelineConfig {
+        stream: Some(stream.to_owned()),
+        ..config(sql)
+    };
+    let good = "SELECT event_time, site, sensor AS meter, value AS power_w FROM input";
+    let planned = UserPipeline::plan(&to("energy", good)).unwrap();
+    assert_eq!(planned.stream_of_rows.unwrap().name(), "energy");
+    for (stream, sql, says) in [
+        ("shares", good, "to which no pipeline writes; it may be "),
+        ("signals", good, "to which no pipeline writes"),
+        ("nothing", good, "to which no pipeline writes"),
+        ("sensors", good, "which is its input"),
+        (
+            "energy",
+            "SELECT event_time, site, sensor AS meter, value AS power FROM input",
+            "energy has no column power; leave it out",
+        ),
+        (
+            "energy",
+            "SELECT event_time, site, sensor AS meter, '1' AS power_w FROM input",
+            "the column power_w is Float in energy and Text in the SELECT; CAST it",
+        ),
+        (
+            "energy",
+            "SELECT event_time, site, value AS power_w FROM input",
+            "a row of energy needs the column meter",
+        ),
+    ] {
+        let said = refusal(&to(stream, sql));
+        assert!(said.contains(says), "{stream} {sql}: {said}");
+    }
+}
+
+#[test]
+fn rows_that_come_back_to_a_pipeline_are_refused() {
+    let one = UserPipelineConfig {
+        stream: Some("energy".to_owned()),
+        ..config("SELECT event_time, site, sensor AS meter, value AS power_w FROM input")
+    };
+    let back = "SELECT event_time, site, meter AS sensor, 'power' AS quantity, power_w AS value \
+                FROM input";
+    let other = UserPipelineConfig {
+        name: "back".to_owned(),
+        input: "energy".to_owned(),
+        stream: Some("sensors".to_owned()),
+        ..config(back)
+    };
+    let taken = BTreeSet::new();
+    assert!(UserPipeline::plan_all(std::slice::from_ref(&one), &taken).is_ok());
+    let faults = match UserPipeline::plan_all(&[one, other], &taken) {
+        Ok(_) => panic!("a circle was planned"),
+        Err(faults) => faults,
+    };
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(
+        faults[0].contains("come back to its input sensors"),
+        "{faults:?}"
+    );
+}
+
+#[test]
 fn the_output_is_as_closed_as_its_input_unless_it_is_closed_more() {
     let with = |input: &str, read| {
         let sql = "SELECT event_time FROM input".to_owned();

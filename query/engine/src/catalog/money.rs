@@ -4,7 +4,8 @@
 //! Every entry takes from one account what it gives to another. The statement says in SQL what the
 //! payer's own books do in Rust; the end-to-end test of payments compares the two.
 
-use headframe_schemas::{Column, Kind, Unit};
+use headframe_schemas::Column;
+use headframe_schemas::sql_view::money::{balance_columns, ledger_columns};
 
 /// A view over raw tables.
 pub struct MoneyView {
@@ -40,55 +41,6 @@ pub const ALL: &[MoneyView] = &[
         sql: balances,
     },
 ];
-
-fn ledger_columns() -> Vec<Column> {
-    vec![
-        Column::time("entry_time", "When what the entry follows from happened."),
-        Column::new("pool", Kind::Text, "The pool."),
-        Column::new(
-            "debit_account",
-            Kind::Text,
-            "Where the amount is taken: coinbase, immature:<miner>, immature:fee, miner:<miner>, \
-             fee, reserve, in_transit.",
-        ),
-        Column::new(
-            "credit_account",
-            Kind::Text,
-            "Where it goes: one of the same, or paid, or network (fees of transactions).",
-        ),
-        Column::new("amount_atomic", Kind::Decimal, "How much; never negative.")
-            .unit(Unit::AtomicUnits),
-        Column::new(
-            "cause_kind",
-            Kind::Text,
-            "block, reversal (of a block), payment or adjustment (by an operator).",
-        ),
-        Column::new(
-            "cause",
-            Kind::Text,
-            "The block's hash, the payment's name, or the account adjusted.",
-        ),
-        Column::new(
-            "reason",
-            Kind::Text,
-            "In words, where there is one; always with an adjustment.",
-        ),
-    ]
-}
-
-fn balance_columns() -> Vec<Column> {
-    vec![
-        Column::new("pool", Kind::Text, "The pool."),
-        Column::new("account", Kind::Text, "The account, as in ledger."),
-        Column::new(
-            "balance_atomic",
-            Kind::Decimal,
-            "What it holds; all accounts of a pool together hold 0.",
-        )
-        .unit(Unit::AtomicUnits),
-        Column::time("last_entry_time", "Its newest entry."),
-    ]
-}
 
 /// One member of the union: columns of the ledger in order.
 fn part(

@@ -14,10 +14,12 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::{Expr, col, lit};
 use headframe_query_front::access::RowAccess;
+use headframe_schemas::stream::shares::Shares;
 use headframe_schemas::table::{INGEST_TIME, PAYLOAD, REJECT_REASON, ROW, SEQ};
-use headframe_schemas::{Column, Kind, Stream};
+use headframe_schemas::{Column, Kind, Stream, Table};
 
 use crate::catalog::good_rows::GoodRows;
+use crate::union::UnionTable;
 
 /// The name of the table of refused rows.
 pub const DEAD_LETTERS: &str = "dead_letters";
@@ -82,9 +84,14 @@ pub fn good(
     }
 }
 
-/// The refused rows of these tables, each with the name of its stream or pipeline.
+/// The refused rows of these tables, each with the name of its stream or pipeline; of no table, no
+/// rows with the same columns.
 pub fn dead_letters(tables: &[(String, Arc<dyn TableProvider>)]) -> Result<Arc<dyn TableProvider>> {
     let text = lossy_text();
+    let empty: Arc<dyn TableProvider> =
+        Arc::new(UnionTable::new(Table::raw(&Shares).schema(), None, None));
+    let none = [(Shares.name().to_owned(), empty)];
+    let tables = if tables.is_empty() { &none[..] } else { tables };
     let mut all: Option<LogicalPlanBuilder> = None;
     for (stream, physical) in tables {
         let name = datafusion::common::ScalarValue::Utf8View(Some(stream.clone()));

@@ -48,7 +48,7 @@ impl UserTables {
         self.stored.iter().filter(is_named).collect()
     }
 
-    /// The rows of each on which its pipeline's SELECT failed.
+    /// The rows of each that has some on which its pipeline's SELECT failed.
     pub async fn rejects(
         &self,
         at: At,
@@ -56,6 +56,7 @@ impl UserTables {
         let mut rejects = Vec::new();
         for stored in &self.stored {
             match stored.stored(at).await {
+                Ok(version) if version.all_good => {}
                 Ok(version) => {
                     rejects.push((
                         stored.table().name.clone(),

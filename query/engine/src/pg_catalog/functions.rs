@@ -14,6 +14,8 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use crate::pg_catalog::time_bucket;
+
 /// The numbers of relations and what is known of them.
 #[derive(Debug, Default)]
 pub struct Relations {
@@ -35,6 +37,7 @@ fn version() -> String {
 /// All of them.
 pub fn all(relations: &Arc<Relations>) -> Vec<ScalarUDF> {
     let mut all = fixed();
+    all.push(time_bucket::function());
     all.extend(["json_build_object", "jsonb_build_object"].map(|name| {
         ScalarUDF::new_from_impl(Uncallable {
             name,

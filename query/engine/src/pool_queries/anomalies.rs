@@ -1,9 +1,11 @@
 //! Anomalies, the newest first, and the readings around one.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::pool_queries::rows;
 use crate::pool_queries::span::rfc3339;
+use headframe_query_front::answers::anomalies::AnomalyRow;
+use headframe_query_front::answers::table_row::select;
 use headframe_query_front::reports::{AnomaliesPage, Row, SignalWindow, TimeSeries};
 use headframe_query_front::{QueryError, QueryService};
 
@@ -14,23 +16,40 @@ pub async fn page(service: &QueryService, page: &AnomaliesPage) -> Result<Vec<Ro
         Some(true) => " AND ended_at IS NULL",
         Some(false) => " AND ended_at IS NOT NULL",
     };
+    let follows = match page.after {
+        None => "",
+        Some(_) => {
+            " AND (found_at < $7 OR (found_at = $7 AND (signal > $8 OR (signal = $8 AND (detector \
+             > $9 OR (detector = $9 AND (site > $10 OR (site = $10 AND source > $11))))))))"
+        }
+    };
     let sql = format!(
-        "SELECT site, source, signal, detector, since, found_at, ended_at, reason, value, \
-         expected, deviation, lower, upper, score FROM anomaly_periods WHERE ($1 IS NULL OR site \
+        "SELECT {} FROM anomaly_periods WHERE ($1 IS NULL OR site \
          = $1) AND ($2 IS NULL OR source = $2) AND ($3 IS NULL OR found_at >= $3) AND ($4 IS NULL \
          OR found_at < $4) AND ($5 IS NULL OR signal = $5) AND ($6 IS NULL OR detector = \
-         $6){open} ORDER BY found_at DESC, signal, detector LIMIT {}",
+         $6){open}{follows} ORDER BY found_at DESC, signal, detector, site, source LIMIT {}",
+        select::<AnomalyRow>(),
         page.limit
     );
-    let params = json!([
-        page.site,
-        page.source,
-        page.from,
-        page.to,
-        page.signal,
-        page.detector
-    ]);
-    rows(service, sql, params).await
+    let mut params = vec![
+        json!(page.site),
+        json!(page.source),
+        json!(page.from),
+        json!(page.to),
+        json!(page.signal),
+        json!(page.detector),
+    ];
+    if let Some(after) = &page.after {
+        let texts = [
+            &after.found_at,
+            &after.signal,
+            &after.detector,
+            &after.site,
+            &after.source,
+        ];
+        params.extend(texts.map(|text| json!(text)));
+    }
+    rows(service, sql, Value::Array(params)).await
 }
 
 /// The table of a stream that is watched, the columns that name a signal there, in the order in

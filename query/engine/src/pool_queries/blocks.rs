@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::pool_queries::{count, rows};
+use crate::pool_queries::{count, cut, rows, text};
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
+use headframe_query_front::answers::blocks::{BlockCounts, BlockRow, BlocksAnswer, LastBlock};
+use headframe_query_front::answers::described::to_json;
+use headframe_query_front::answers::table_row::{TableRow, select};
 use headframe_query_front::reports::BlocksPage;
 use headframe_query_front::reports::Row;
 
@@ -32,26 +35,22 @@ pub fn taken_sql() -> String {
 /// `{blocks: […], next}`; `next` is the `before` of the next page, null on the last.
 pub async fn answer(service: &QueryService, page: &BlocksPage) -> Result<Value, QueryError> {
     let sql = format!(
-        "SELECT cursor, pool, hash, height, status, found_at, updated_at, miner, worker, \
-         CAST(network_difficulty AS VARCHAR) AS network_difficulty, CAST(reward_atomic AS VARCHAR) \
-         AS reward_atomic, reason, solo FROM ({}) WHERE cursor < $3 ORDER BY cursor DESC LIMIT {}",
+        "SELECT {} FROM ({}) WHERE cursor < $3 ORDER BY cursor DESC LIMIT {}",
+        select::<BlockRow>(),
         taken_sql(),
         page.limit + 1
     );
-    let mut blocks = rows(
+    let blocks = rows(
         service,
         sql,
         json!([page.pool, Value::Null, page.before.unwrap_or(i64::MAX)]),
     )
     .await?;
-    let more = blocks.len() > page.limit;
-    blocks.truncate(page.limit);
-    let next = blocks
-        .last()
-        .filter(|_| more)
-        .and_then(|last| last.get("cursor"))
-        .cloned();
-    Ok(json!({"blocks": blocks, "next": next}))
+    let (blocks, next) = cut(blocks, page.limit);
+    to_json(&BlocksAnswer {
+        blocks: TableRow::all(blocks),
+        next,
+    })
 }
 
 /// The number of blocks by pool and latest status: of all miners or of one.
@@ -75,41 +74,29 @@ pub async fn by_pool(
     Ok(pools)
 }
 
-/// `{found, <status>: n, …}`: how many there are of each latest status, and how many the daemon
-/// ever took.
-pub fn counts(rows: Option<&Vec<Row>>) -> Value {
+/// How many there are of each latest status, and how many the daemon ever took.
+pub fn counts(rows: Option<&Vec<Row>>) -> BlockCounts {
     let rows = rows.map_or(&[][..], Vec::as_slice);
-    let mut counts = Map::new();
-    counts.insert(
-        "found".to_owned(),
-        json!(
-            rows.iter()
-                .map(|row| count(Some(row), "found"))
-                .sum::<i64>()
-        ),
-    );
+    let found: i64 = rows.iter().map(|row| count(Some(row), "found")).sum();
+    let mut counts = BTreeMap::from([(BlockCounts::FOUND.to_owned(), found)]);
     for row in rows {
         if let Some(status) = row.get("status").and_then(Value::as_str) {
-            let before = counts.get(status).and_then(Value::as_i64).unwrap_or(0);
-            counts.insert(
-                status.to_owned(),
-                json!(before + count(Some(row), "blocks")),
-            );
+            *counts.entry(status.to_owned()).or_default() += count(Some(row), "blocks");
         }
     }
-    Value::Object(counts)
+    BlockCounts(counts)
 }
 
-/// `{height, found_at}` of the newest block the daemon took; null when there is none.
-pub fn last(rows: Option<&Vec<Row>>) -> Value {
+/// The newest block the daemon took.
+pub fn last(rows: Option<&Vec<Row>>) -> Option<LastBlock> {
     let found = |row: &&Row| row.get("height").is_some_and(Value::is_number);
     let newest = rows
         .into_iter()
         .flatten()
         .filter(found)
         .max_by_key(|row| count(Some(row), "height"));
-    newest.map_or(
-        Value::Null,
-        |row| json!({"height": row.get("height"), "found_at": row.get("found_at")}),
-    )
+    newest.map(|row| LastBlock {
+        height: count(Some(row), "height"),
+        found_at: text(Some(row), "found_at"),
+    })
 }

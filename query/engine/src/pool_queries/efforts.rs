@@ -15,6 +15,10 @@ use crate::pool_queries::span::{now_s, rfc3339};
 use crate::pool_queries::{number, rows};
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
+use headframe_query_front::answers::described::to_json;
+use headframe_query_front::answers::efforts::{
+    BlockEffort, EffortsAnswer, PoolEfforts, Round, SoloEfforts,
+};
 use headframe_query_front::reports::Row;
 
 /// Blocks of each pool that have an effort.
@@ -59,8 +63,7 @@ impl Window {
     }
 }
 
-/// `{pools: [{pool, round, mean_10, mean_100, blocks: […], solo: {round, …}}]}`, blocks newest
-/// first. `solo` is the same of all who mine solo together, null where nobody has.
+/// The efforts of each pool, or of this one.
 pub async fn answer(service: &QueryService, pool: Option<&str>) -> Result<Value, QueryError> {
     let now = now_s();
     let blocks = blocks(service, pool).await?;
@@ -87,14 +90,21 @@ pub async fn answer(service: &QueryService, pool: Option<&str>) -> Result<Value,
         let work = windows.get(*name).map_or(&[][..], Vec::as_slice);
         let difficulty = difficulty.get(*name).copied();
         let of = |solo| efforts(found, work, solo, (seconds as f64, now), difficulty);
-        let mut answer = of(false);
-        answer["pool"] = json!(name);
         let has_solo = found.iter().any(|block| block.solo)
             || work.iter().any(|window| window.solo_work > 0.0);
-        answer["solo"] = if has_solo { of(true) } else { Value::Null };
-        answer
+        let all_else = of(false);
+        PoolEfforts {
+            pool: (*name).clone(),
+            round: all_else.round,
+            mean_10: all_else.mean_10,
+            mean_100: all_else.mean_100,
+            blocks: all_else.blocks,
+            solo: has_solo.then(|| of(true)),
+        }
     };
-    Ok(json!({"pools": names.iter().map(of_pool).collect::<Vec<_>>()}))
+    to_json(&EffortsAnswer {
+        pools: names.iter().map(of_pool).collect(),
+    })
 }
 
 /// One pool's answer, of what was mined solo or of all else. `blocks` are newest first, `windows`
@@ -105,7 +115,7 @@ fn efforts(
     solo: bool,
     (window_s, now): (f64, f64),
     difficulty: Option<f64>,
-) -> Value {
+) -> SoloEfforts {
     let blocks: Vec<&Found> = blocks.iter().filter(|block| block.solo == solo).collect();
     let between = |from: f64, to: f64| -> f64 {
         let part = |window: &Window| {
@@ -132,19 +142,22 @@ fn efforts(
     };
     let since = blocks.first().map(|block| block.at);
     let work = between(since.unwrap_or(0.0), now);
-    let round = json!({
-        "since": since.map(|at| rfc3339(at as i64)),
-        "work_hashes": work,
-        "effort": difficulty.filter(|difficulty| *difficulty > 0.0).map(|cost| work / cost),
-    });
-    let row = |(block, work): &(&Found, f64)| {
-        json!({"hash": block.hash, "height": block.height,
-            "effort": (block.difficulty > 0.0).then(|| work / block.difficulty)})
+    let difficulty = difficulty.filter(|difficulty| *difficulty > 0.0);
+    let block_effort = |(block, work): &(&Found, f64)| BlockEffort {
+        hash: block.hash.clone(),
+        height: block.height,
+        effort: (block.difficulty > 0.0).then(|| work / block.difficulty),
     };
-    json!({
-        "round": round, "mean_10": mean(10), "mean_100": mean(100),
-        "blocks": rounds.iter().map(row).collect::<Vec<_>>(),
-    })
+    SoloEfforts {
+        round: Round {
+            since: since.map(|at| rfc3339(at as i64)),
+            work_hashes: work,
+            effort: difficulty.map(|cost| work / cost),
+        },
+        mean_10: mean(10),
+        mean_100: mean(100),
+        blocks: rounds.iter().map(block_effort).collect(),
+    }
 }
 
 /// The found blocks by pool, newest first.
@@ -245,7 +258,7 @@ mod tests {
         let windows = [0.0, 10.0, 20.0, 30.0].map(window);
         // Newest first; the oldest one's round began before what is known.
         let blocks = [found(3, 25.0), found(2, 20.0), found(1, 5.0)];
-        let answer = efforts(&blocks, &windows, false, (10.0, 40.0), Some(150.0));
+        let answer = json!(efforts(&blocks, &windows, false, (10.0, 40.0), Some(150.0)));
         assert_eq!(answer["blocks"][0]["effort"], json!(0.25));
         assert_eq!(answer["blocks"][1]["effort"], json!(0.75));
         assert_eq!(answer["blocks"].as_array().map(Vec::len), Some(2));
@@ -266,7 +279,7 @@ mod tests {
         ];
         blocks[1].solo = true;
         blocks[3].solo = true;
-        let of = |solo| efforts(&blocks, &windows, solo, (10.0, 40.0), Some(100.0));
+        let of = |solo| json!(efforts(&blocks, &windows, solo, (10.0, 40.0), Some(100.0)));
         let (pool, solo) = (of(false), of(true));
         // From 10 to 25 s: ten of the window with solo work, half of the next.
         assert_eq!(
@@ -285,21 +298,27 @@ mod tests {
     fn a_window_that_is_not_over_holds_work_of_the_time_that_has_passed() {
         let windows = [window(30.0)];
         let times = (10.0, 35.0);
-        let answer = efforts(&[found(1, 32.5)], &windows, false, times, Some(50.0));
+        let answer = json!(efforts(
+            &[found(1, 32.5)],
+            &windows,
+            false,
+            times,
+            Some(50.0)
+        ));
         assert_eq!(answer["round"]["effort"], json!(0.5));
     }
 
     #[test]
     fn a_pool_without_blocks_has_a_round_and_no_mean() {
         let windows = [window(0.0)];
-        let answer = efforts(&[], &windows, false, (10.0, 40.0), Some(100.0));
+        let answer = json!(efforts(&[], &windows, false, (10.0, 40.0), Some(100.0)));
         assert_eq!(answer["round"]["effort"], json!(0.5));
         assert_eq!(answer["round"]["since"], Value::Null);
         assert_eq!(
             (&answer["mean_10"], &answer["blocks"]),
             (&Value::Null, &json!([]))
         );
-        let unknown = efforts(&[], &windows, false, (10.0, 40.0), None);
+        let unknown = json!(efforts(&[], &windows, false, (10.0, 40.0), None));
         assert_eq!(unknown["round"]["effort"], Value::Null);
     }
 }

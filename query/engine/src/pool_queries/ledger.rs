@@ -3,6 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::pool_queries::rows;
+use headframe_query_front::answers::described::to_json;
+use headframe_query_front::answers::payments::{BalanceRow, LedgerAnswer, LedgerRow};
+use headframe_query_front::answers::table_row::{TableRow, select};
 use headframe_query_front::reports::{LedgerPage, LedgerPlace, Row};
 use headframe_query_front::{QueryError, QueryService};
 
@@ -18,11 +21,11 @@ pub async fn answer(
     });
     // Entries that are equal in all of these are the same to whoever reads them.
     let sql = format!(
-        "SELECT entry_time, CAST(entry_time AS BIGINT) AS cursor, debit_account, credit_account, \
-         CAST(amount_atomic AS VARCHAR) AS amount_atomic, cause_kind, cause, reason FROM ledger \
-         WHERE pool = $1 AND ($2 IS NULL OR debit_account = $2 OR credit_account = $2) AND \
-         CAST(entry_time AS BIGINT) <= $3 ORDER BY entry_time DESC, debit_account, \
-         credit_account, cause_kind, cause, amount_atomic, reason LIMIT {} OFFSET {}",
+        "SELECT {}, CAST(entry_time AS BIGINT) AS cursor FROM ledger WHERE pool = $1 AND ($2 IS \
+         NULL OR debit_account = $2 OR credit_account = $2) AND CAST(entry_time AS BIGINT) <= $3 \
+         ORDER BY entry_time DESC, debit_account, credit_account, cause_kind, cause, \
+         amount_atomic, reason LIMIT {} OFFSET {}",
+        select::<LedgerRow>(),
         page.limit + 1,
         before.count
     );
@@ -37,11 +40,18 @@ pub async fn answer(
     for entry in &mut entries {
         entry.remove("cursor");
     }
-    let sql = "SELECT account, CAST(balance_atomic AS VARCHAR) AS balance_atomic FROM balances \
-               WHERE pool = $1 AND ($2 IS NULL OR account = $2) AND ($2 IS NOT NULL OR account NOT \
-               LIKE '%:%' OR account = 'immature:fee') ORDER BY account";
-    let balances = rows(service, sql.to_owned(), json!([pool, page.account])).await?;
-    Ok(json!({"pool": pool, "balances": balances, "entries": entries, "next": next}))
+    let sql = format!(
+        "SELECT {} FROM balances WHERE pool = $1 AND ($2 IS NULL OR account = $2) AND ($2 IS NOT \
+         NULL OR account NOT LIKE '%:%' OR account = 'immature:fee') ORDER BY account",
+        select::<BalanceRow>()
+    );
+    let balances = rows(service, sql, json!([pool, page.account])).await?;
+    to_json(&LedgerAnswer {
+        pool: pool.to_owned(),
+        balances: TableRow::all(balances),
+        entries: TableRow::all(entries),
+        next,
+    })
 }
 
 /// The place after the last of these entries, which follow `before`.

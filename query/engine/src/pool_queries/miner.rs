@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 
 use crate::pool_queries::span::{Span, now_s, rfc3339};
 use crate::pool_queries::{
-    NOW_S, blocks, count, number, recent, rows, share_sums, value, verdicts, window_sums,
+    NOW_S, blocks, count, number, recent, rows, share_sums, text, verdicts, window_sums,
 };
 use headframe_query_front::QueryService;
+use headframe_query_front::answers::described::to_json;
+use headframe_query_front::answers::miner::MinerAnswer;
 use headframe_query_front::reports::Row;
 use headframe_query_front::{ErrorCode, QueryError};
 
@@ -35,28 +37,27 @@ pub async fn answer(service: &QueryService, miner: &str) -> Result<Value, QueryE
         .flatten()
         .collect();
     let (recent, hour, day, all) = (recent.as_ref(), hour.as_ref(), day.as_ref(), Some(&all));
-    Ok(json!({
-        "at": rfc3339(now as i64),
-        "miner": miner,
-        "online": count(recent, "accepted") > 0,
-        "last_share_at": value(recent, "last_share_at"),
-        "workers": count(recent, "workers"),
-        "hashrate_hs": number(recent, "work") / NOW_S as f64,
-        "hashrate_1h_hs": number(hour, "work") / Span::hour(now).seconds,
-        "hashrate_24h_hs": number(day, "work") / Span::day(now).seconds,
-        // What of these was mined solo.
-        "solo_hashrate_hs": number(recent, "solo_work") / NOW_S as f64,
-        "solo_hashrate_1h_hs": number(hour, "solo_work") / Span::hour(now).seconds,
-        "solo_hashrate_24h_hs": number(day, "solo_work") / Span::day(now).seconds,
-        "shares": verdicts(all),
-        "shares_24h": verdicts(day),
-        "work_hashes": value(all, "work_hashes"),
-        "work_24h_hashes": value(day, "work_hashes"),
-        "first_day": value(all, "first_day"),
-        "last_day": value(all, "last_day"),
-        "blocks": blocks::counts(Some(&found)),
-        "last_block": blocks::last(Some(&found)),
-    }))
+    to_json(&MinerAnswer {
+        at: rfc3339(now as i64),
+        miner: miner.to_owned(),
+        online: count(recent, "accepted") > 0,
+        last_share_at: text(recent, "last_share_at"),
+        workers: count(recent, "workers"),
+        hashrate_hs: number(recent, "work") / NOW_S as f64,
+        hashrate_1h_hs: number(hour, "work") / Span::hour(now).seconds,
+        hashrate_24h_hs: number(day, "work") / Span::day(now).seconds,
+        solo_hashrate_hs: number(recent, "solo_work") / NOW_S as f64,
+        solo_hashrate_1h_hs: number(hour, "solo_work") / Span::hour(now).seconds,
+        solo_hashrate_24h_hs: number(day, "solo_work") / Span::day(now).seconds,
+        shares: verdicts(all),
+        shares_24h: verdicts(day),
+        work_hashes: text(all, "work_hashes"),
+        work_24h_hashes: text(day, "work_hashes"),
+        first_day: text(all, "first_day"),
+        last_day: text(all, "last_day"),
+        blocks: blocks::counts(Some(&found)),
+        last_block: blocks::last(Some(&found)),
+    })
 }
 
 /// What is kept of a miner, in days; 404 when nothing is.

@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 mod sent;
 mod why;
 
-use crate::pool_queries::payouts::cut;
-use crate::pool_queries::rows;
+use crate::pool_queries::{cut, rows, text};
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
 use headframe_query_front::access::Principal;
+use headframe_query_front::answers::described::to_json;
+use headframe_query_front::answers::payments::{MinerPaymentsAnswer, PaymentRow, PaymentsAnswer};
+use headframe_query_front::answers::table_row::{TableRow, select};
 use headframe_query_front::reports::{PaymentsPage, Row};
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 pub use sent::sent;
@@ -42,7 +44,11 @@ pub async fn list(
     page: &PaymentsPage,
 ) -> Result<Value, QueryError> {
     let (payments, next) = list_page(service, pool, None, page).await?;
-    Ok(json!({"pool": pool, "payments": payments, "next": next}))
+    to_json(&PaymentsAnswer {
+        pool: pool.to_owned(),
+        payments: TableRow::all(payments),
+        next,
+    })
 }
 
 /// The rows of a page, of one account if wanted, and the cursor of the next one.
@@ -51,17 +57,18 @@ async fn list_page(
     pool: &str,
     account: Option<&str>,
     page: &PaymentsPage,
-) -> Result<(Vec<Row>, Option<Value>), QueryError> {
+) -> Result<(Vec<Row>, Option<i64>), QueryError> {
     let sql = format!(
-        "SELECT * FROM ({}) WHERE ($3 IS NULL OR step = $3) AND cursor < $4 ORDER BY cursor DESC \
+        "SELECT {} FROM ({}) WHERE ($3 IS NULL OR step = $3) AND cursor < $4 ORDER BY cursor DESC \
          LIMIT {}",
+        select::<PaymentRow>(),
         payments_sql("pool = $1 AND ($2 IS NULL OR account = $2)"),
         page.limit + 1
     );
     let before = page.before.unwrap_or(i64::MAX);
     let params = json!([pool, account, page.step, before]);
     let found = rows(service, sql, params).await?;
-    Ok(cut(found, page.limit, "cursor"))
+    Ok(cut(found, page.limit))
 }
 
 /// One miner: balances, payments, and the reasons why the rest is not paid. A stranger gets no
@@ -132,17 +139,17 @@ pub async fn miner(
             row.insert("reason".to_owned(), Value::Null);
         }
     }
-    Ok(json!({
-        "pool": pool,
-        "miner": miner,
-        "balance_atomic": payable.to_string(),
-        "immature_atomic": immature.to_string(),
-        "threshold_atomic": threshold.to_string(),
-        "paid_atomic": paid.as_ref().and_then(|row| row["paid"].as_str()).unwrap_or("0"),
-        "why": why,
-        "payments": list,
-        "next": next,
-    }))
+    to_json(&MinerPaymentsAnswer {
+        pool: pool.clone(),
+        miner: miner.to_owned(),
+        balance_atomic: payable.to_string(),
+        immature_atomic: immature.to_string(),
+        threshold_atomic: threshold.to_string(),
+        paid_atomic: text(paid.as_ref(), "paid").unwrap_or_else(|| "0".to_owned()),
+        why,
+        payments: TableRow::all(list),
+        next,
+    })
 }
 
 /// The rows of a miner's two accounts: what is its own, and what has to mature.

@@ -3,10 +3,15 @@
 
 use serde_json::{Value, json};
 
-use crate::pool_queries::{count, rows, value};
+use crate::pool_queries::{cut, rows, text};
 use headframe_query_front::QueryService;
+use headframe_query_front::answers::described::to_json;
+use headframe_query_front::answers::payouts::{
+    BlockPayoutsAnswer, FrozenWindowRow, MinerPayoutRow, MinerPayoutsAnswer, PayoutKeyAnswer,
+    PayoutStepRow, WindowAccountRow,
+};
+use headframe_query_front::answers::table_row::{TableRow, select};
 use headframe_query_front::reports::PayoutsPage;
-use headframe_query_front::reports::Row;
 use headframe_query_front::{ErrorCode, QueryError};
 
 /// What an account's rows come to: credited and not yet mature, and spendable. A reversal takes
@@ -34,31 +39,24 @@ pub async fn of_miner(
     .await?
     .pop();
     let sql = format!(
-        "SELECT * FROM (SELECT min(seq) AS cursor, pool, block_hash, max(height) AS height, \
+        "SELECT {} FROM (SELECT min(seq) AS cursor, pool, block_hash, max(height) AS height, \
          last_value(step ORDER BY seq, \"row\") AS status, min(event_time) AS credited_at, \
-         max(event_time) AS updated_at, CAST(last_value(amount_atomic ORDER BY seq, \"row\") AS \
-         VARCHAR) AS amount_atomic FROM payouts WHERE account = $1 GROUP BY pool, block_hash) \
-         WHERE cursor < $2 ORDER BY cursor DESC, block_hash LIMIT {}",
+         max(event_time) AS updated_at, last_value(amount_atomic ORDER BY seq, \"row\") AS \
+         amount_atomic FROM payouts WHERE account = $1 GROUP BY pool, block_hash) WHERE cursor < \
+         $2 ORDER BY cursor DESC, block_hash LIMIT {}",
+        select::<MinerPayoutRow>(),
         page.limit + 1
     );
-    let (payouts, next) = cut(
-        rows(
-            service,
-            sql,
-            json!([miner, page.before.unwrap_or(i64::MAX)]),
-        )
-        .await?,
-        page.limit,
-        "cursor",
-    );
-    let total = total.as_ref();
-    Ok(json!({
-        "miner": miner,
-        "immature_atomic": value(total, "immature_atomic"),
-        "matured_atomic": value(total, "matured_atomic"),
-        "payouts": payouts,
-        "next": next,
-    }))
+    let params = json!([miner, page.before.unwrap_or(i64::MAX)]);
+    let (payouts, next) = cut(rows(service, sql, params).await?, page.limit);
+    let sum = |name| text(total.as_ref(), name).unwrap_or_else(|| "0".to_owned());
+    to_json(&MinerPayoutsAnswer {
+        miner: miner.to_owned(),
+        immature_atomic: sum("immature_atomic"),
+        matured_atomic: sum("matured_atomic"),
+        payouts: TableRow::all(payouts),
+        next,
+    })
 }
 
 /// `{block_hash, windows: […], steps: […], accounts: […], next}`: the frozen terms, what followed,
@@ -69,13 +67,12 @@ pub async fn of_block(
     hash: &str,
     page: &PayoutsPage,
 ) -> Result<Value, QueryError> {
-    let frozen = "SELECT pool, height, event_time AS found_at, scheme, window_milli, fee_bp, \
-                  CAST(reward_atomic AS VARCHAR) AS reward_atomic, \
-         CAST(total_weight AS VARCHAR) AS total_weight, shares, miners, winning_seq, winning_row, \
-         edge_seq, edge_row, merkle_root, \
-         signature, public_key, reason FROM payouts WHERE block_hash = $1 AND step = 'frozen' \
-         ORDER BY seq";
-    let windows = rows(service, frozen.to_owned(), json!([hash])).await?;
+    let frozen = format!(
+        "SELECT {} FROM (SELECT *, event_time AS found_at FROM payouts WHERE block_hash = $1 AND \
+         step = 'frozen') ORDER BY seq",
+        select::<FrozenWindowRow>()
+    );
+    let windows = rows(service, frozen, json!([hash])).await?;
     if windows.is_empty() {
         let hint = "hashes are 64 hex digits; the window of a new block is frozen seconds after it \
                     is found, and only where [payouts] is enabled";
@@ -85,62 +82,55 @@ pub async fn of_block(
             hint,
         ));
     }
-    let steps = "SELECT pool, step, min(event_time) AS event_time, cause_seq, cause_row, \
-                 CAST(sum(amount_atomic) AS VARCHAR) AS amount_atomic, \
-         max(reason) AS reason FROM payouts WHERE block_hash = $1 AND step <> 'frozen' GROUP BY \
-         pool, step, cause_seq, cause_row \
-         ORDER BY cause_seq, cause_row, min(seq)";
-    let steps = rows(service, steps.to_owned(), json!([hash])).await?;
+    let steps = format!(
+        "SELECT {} FROM (SELECT pool, step, min(event_time) AS event_time, cause_seq, cause_row, \
+         sum(amount_atomic) AS amount_atomic, max(reason) AS reason, min(seq) AS seq FROM payouts \
+         WHERE block_hash = $1 AND step <> 'frozen' GROUP BY pool, step, cause_seq, cause_row) \
+         ORDER BY cause_seq, cause_row, seq",
+        select::<PayoutStepRow>()
+    );
+    let steps = rows(service, steps, json!([hash])).await?;
     let accounts = format!(
-        "SELECT pool, position, miner, CAST(weight AS VARCHAR) AS weight, shares, \
-         CAST(amount_atomic AS VARCHAR) AS amount_atomic FROM windows WHERE block_hash = $1 AND \
-         position >= $2 ORDER BY position, pool LIMIT {}",
+        "SELECT {} FROM windows WHERE block_hash = $1 AND position >= $2 ORDER BY position, pool \
+         LIMIT {}",
+        select::<WindowAccountRow>(),
         page.limit + 1
     );
     let mut accounts = rows(service, accounts, json!([hash, page.before.unwrap_or(0)])).await?;
-    let next = accounts
-        .get(page.limit)
-        .and_then(|row| row.get("position"))
-        .cloned();
+    let next = accounts.get(page.limit).and_then(|row| row.get("position"));
+    let next = next.and_then(Value::as_i64);
     accounts.truncate(page.limit);
-    Ok(
-        json!({"block_hash": hash, "windows": windows, "steps": steps, "accounts": accounts,
-            "next": next}),
-    )
+    to_json(&BlockPayoutsAnswer {
+        block_hash: hash.to_owned(),
+        windows: TableRow::all(windows),
+        steps: TableRow::all(steps),
+        accounts: TableRow::all(accounts),
+        next,
+    })
 }
 
 /// `{public_key, algorithm}`: the key of this process, else of the newest window; 404 before there
 /// is any.
 pub async fn key(service: &QueryService, own: Option<&str>) -> Result<Value, QueryError> {
-    let newest = "SELECT count(*) AS windows, last_value(public_key ORDER BY seq) AS public_key \
-                  FROM payouts WHERE step = 'frozen'";
-    let newest = match own {
-        Some(own) => json!(own),
+    let newest = "SELECT last_value(public_key ORDER BY seq) AS public_key FROM payouts WHERE \
+                  step = 'frozen'";
+    let public_key = match own {
+        Some(own) => Some(own.to_owned()),
         None => {
             let row = rows(service, newest.to_owned(), json!([])).await?.pop();
-            if count(row.as_ref(), "windows") == 0 {
-                let hint = "the process with the role pipelines knows it from its start; others \
-                            learn it from the first frozen window";
-                return Err(QueryError::new(
-                    ErrorCode::NotFound,
-                    "no window was signed yet",
-                    hint,
-                ));
-            }
-            value(row.as_ref(), "public_key")
+            text(row.as_ref(), "public_key")
         }
     };
-    Ok(json!({"public_key": newest, "algorithm": "Ed25519"}))
-}
-
-/// A page of rows, and the cursor of the next one.
-pub(super) fn cut(mut rows: Vec<Row>, limit: usize, cursor: &str) -> (Vec<Row>, Option<Value>) {
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows
-        .last()
-        .filter(|_| more)
-        .and_then(|last| last.get(cursor))
-        .cloned();
-    (rows, next)
+    let Some(public_key) = public_key else {
+        return Err(QueryError::new(
+            ErrorCode::NotFound,
+            "no window was signed yet",
+            "the process with the role pipelines knows it from its start; others learn it from \
+             the first frozen window",
+        ));
+    };
+    to_json(&PayoutKeyAnswer {
+        public_key,
+        algorithm: "Ed25519".to_owned(),
+    })
 }

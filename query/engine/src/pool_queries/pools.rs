@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 
 use crate::pool_queries::span::{Span, now_s, rfc3339};
 use crate::pool_queries::{
-    NOW_S, blocks, count, number, recent, rows, share_sums, value, verdicts, window_sums,
+    NOW_S, blocks, count, number, recent, rows, share_sums, text, verdicts, window_sums,
 };
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
+use headframe_query_front::answers::described::to_json;
+use headframe_query_front::answers::pool::{PoolNow, PoolsAnswer};
 use headframe_query_front::reports::Row;
 
 /// Pools an answer has at most.
@@ -33,30 +35,32 @@ pub async fn answer(service: &QueryService) -> Result<Value, QueryError> {
     let pool = |name: &String| {
         let (now_row, day_row) = (recent.get(name), day.get(name));
         let found = found.get(name);
-        json!({
-            "pool": name,
-            "hashrate_hs": number(now_row, "work") / NOW_S as f64,
-            "hashrate_1h_hs": number(hour.get(name), "work") / Span::hour(now).seconds,
-            "hashrate_24h_hs": number(day_row, "work") / Span::day(now).seconds,
-            "miners": count(now_row, "miners"),
-            "workers": count(now_row, "workers"),
-            // What of these was mined solo.
-            "solo_hashrate_hs": number(now_row, "solo_work") / NOW_S as f64,
-            "solo_miners": count(now_row, "solo_miners"),
-            "solo_workers": count(now_row, "solo_workers"),
-            "shares_per_s": count(now_row, "accepted") as f64 / NOW_S as f64,
-            "shares": verdicts(now_row),
-            "shares_24h": verdicts(day_row),
-            "work_24h_hashes": value(day_row, "work_hashes"),
-            "last_share_at": value(now_row, "last_share_at"),
-            "height": value(now_row, "height"),
-            "network_difficulty": value(now_row, "network_difficulty"),
-            "blocks": blocks::counts(found),
-            "last_block": blocks::last(found),
-        })
+        PoolNow {
+            pool: name.clone(),
+            hashrate_hs: number(now_row, "work") / NOW_S as f64,
+            hashrate_1h_hs: number(hour.get(name), "work") / Span::hour(now).seconds,
+            hashrate_24h_hs: number(day_row, "work") / Span::day(now).seconds,
+            miners: count(now_row, "miners"),
+            workers: count(now_row, "workers"),
+            solo_hashrate_hs: number(now_row, "solo_work") / NOW_S as f64,
+            solo_miners: count(now_row, "solo_miners"),
+            solo_workers: count(now_row, "solo_workers"),
+            shares_per_s: count(now_row, "accepted") as f64 / NOW_S as f64,
+            shares: verdicts(now_row),
+            shares_24h: verdicts(day_row),
+            work_24h_hashes: text(day_row, "work_hashes"),
+            last_share_at: text(now_row, "last_share_at"),
+            height: now_row.and_then(|row| row.get("height")?.as_i64()),
+            network_difficulty: text(now_row, "network_difficulty"),
+            blocks: blocks::counts(found),
+            last_block: blocks::last(found),
+        }
     };
-    let pools: Vec<Value> = names.into_iter().take(MAX_POOLS).map(pool).collect();
-    Ok(json!({"at": rfc3339(now as i64), "now_s": NOW_S, "pools": pools}))
+    to_json(&PoolsAnswer {
+        at: rfc3339(now as i64),
+        now_s: NOW_S,
+        pools: names.into_iter().take(MAX_POOLS).map(pool).collect(),
+    })
 }
 
 fn by_pool(rows: Vec<Row>) -> BTreeMap<String, Row> {

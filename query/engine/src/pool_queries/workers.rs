@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use crate::pool_queries::span::{Span, now_s, rfc3339};
 use crate::pool_queries::{
-    NOW_S, count, miner, number, recent, rows, share_sums, value, verdicts, window_sums,
+    NOW_S, count, miner, number, recent, rows, share_sums, text, verdicts, window_sums,
 };
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
+use headframe_query_front::answers::described::to_json;
+use headframe_query_front::answers::miner::{WorkerNow, WorkersAnswer};
 use headframe_query_front::reports::Row;
 use headframe_query_front::reports::WorkersPage;
 
@@ -37,23 +39,24 @@ pub async fn answer(
     let recent = recent_rows(service, miner, page, &last).await?;
     let worker = |row: &Row| {
         let now_row = name(row).and_then(|name| recent.get(name));
-        json!({
-            "worker": row.get("worker"),
-            "online": count(now_row, "accepted") > 0,
-            "last_share_at": value(now_row, "last_share_at"),
-            "last_hour": row.get("last_hour"),
-            "hashrate_hs": number(now_row, "work") / NOW_S as f64,
-            "hashrate_24h_hs": number(Some(row), "work") / day.seconds,
-            "solo_hashrate_24h_hs": number(Some(row), "solo_work") / day.seconds,
-            "shares_24h": verdicts(Some(row)),
-            "work_24h_hashes": row.get("work_hashes"),
-        })
+        WorkerNow {
+            worker: name(row).unwrap_or_default().to_owned(),
+            online: count(now_row, "accepted") > 0,
+            last_share_at: text(now_row, "last_share_at"),
+            last_hour: text(Some(row), "last_hour"),
+            hashrate_hs: number(now_row, "work") / NOW_S as f64,
+            hashrate_24h_hs: number(Some(row), "work") / day.seconds,
+            solo_hashrate_24h_hs: number(Some(row), "solo_work") / day.seconds,
+            shares_24h: verdicts(Some(row)),
+            work_24h_hashes: text(Some(row), "work_hashes"),
+        }
     };
-    let workers: Vec<Value> = listed.iter().map(worker).collect();
-    Ok(
-        json!({"at": rfc3339(now as i64), "miner": miner, "workers": workers,
-            "next": more.then_some(last)}),
-    )
+    to_json(&WorkersAnswer {
+        at: rfc3339(now as i64),
+        miner: miner.to_owned(),
+        workers: listed.iter().map(worker).collect(),
+        next: more.then_some(last),
+    })
 }
 
 fn name(row: &Row) -> Option<&str> {

@@ -56,6 +56,20 @@ const GRAFANA: &[CatalogQuery] = &[
          GROUP BY 1 ORDER BY 1",
         &[],
     ),
+    query(
+        "Grafana: a time series with its switch for TimescaleDB",
+        "SELECT time_bucket('60.000s', t) AS \"time\", count(*) AS n FROM (VALUES \
+         (timestamp '2026-01-05 12:00:59.9'), (timestamp '2026-01-05 12:01:00'), \
+         (timestamp '2026-01-05 12:01:30')) AS v (t) GROUP BY 1 ORDER BY 1",
+        &[&["2026-01-05T12:00:00", "1"], &["2026-01-05T12:01:00", "2"]],
+    ),
+    query(
+        "Grafana: the same of a column",
+        "SELECT time_bucket('300.000s', event_time) AS \"time\", count(*) AS n FROM shares WHERE \
+         event_time BETWEEN '2020-01-01T00:00:00Z' AND '2040-01-01T00:00:00Z' AND seq < 0 GROUP \
+         BY 1 ORDER BY 1",
+        &[],
+    ),
 ];
 
 const BI: &[CatalogQuery] = &[

@@ -2,15 +2,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::http::StatusCode;
-use headframe_query_engine::Tail;
+use headframe_query_engine::pool_queries::streams;
 use headframe_query_engine::rows_in_memory::RowsInMemory;
+use headframe_query_engine::stream_snapshot::StreamSnapshot;
+use headframe_query_engine::{Source, Tail};
+use headframe_query_front::At;
+use headframe_query_front::access::ReadScope;
+use headframe_schemas::stream::blocks::Blocks;
+use headframe_schemas::stream::energy::Energies;
+use headframe_schemas::stream::hashrate::Hashrates;
+use headframe_schemas::stream::sessions::Sessions;
 use headframe_schemas::stream::shares::Shares;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::scripted::{Script, Scripted, split, ten_shares};
-use crate::server::{Answer, config, post, router, send, sql};
+use crate::scripted::{DAY, Script, Scripted, split, ten_shares};
+use crate::server::{Answer, config, get, post, router, send, sql};
 
 async fn count(script: Script) -> Answer {
     let router = router(config(), vec![Scripted::new(&Shares, script)]).await;
@@ -152,7 +161,7 @@ async fn an_answer_names_what_it_waited_for() {
     let source = Scripted::new(&Shares, split(&ten_shares(), 6, 10));
     source.tail_ms.store(60, Ordering::Relaxed);
     let router = router(config(), vec![source]).await;
-    let body = r#"{"sql": "SELECT count(*) AS n FROM shares", "format": "FORMAT"}"#;
+    let body = r#"{"sql": "SELECT 'shares' AS of, count(*) AS n FROM shares", "format": "FORMAT"}"#;
     for format in headframe_query_front::format::ALL {
         let answer = send(&router, post(body.replace("FORMAT", format.name()))).await;
         let timing = answer.header("server-timing").to_owned();
@@ -170,5 +179,73 @@ async fn an_answer_names_what_it_waited_for() {
         for step in ["tables", "plan", "run"] {
             assert!(millis(step) >= 0.0, "{timing}");
         }
+    }
+}
+
+/// A stream that never had a row.
+fn no_rows() -> Script {
+    let mut script = split(&ten_shares().slice(0, 0), 0, 0);
+    script.raw[0].offset = None;
+    script.raw[0].newest_us = None;
+    script
+}
+
+#[tokio::test]
+async fn streams_are_listed_each_by_itself() {
+    let shares = Scripted::new(&Shares, split(&ten_shares(), 6, 10));
+    let silent = Scripted::new(&Hashrates, no_rows());
+    silent.tail_ms.store(3_600_000, Ordering::Relaxed);
+    let mut without_table = no_rows();
+    without_table.raw.clear();
+    let sources: Vec<Arc<dyn Source>> = vec![
+        shares.clone(),
+        Scripted::new(&Blocks, no_rows()),
+        silent,
+        Scripted::new(&Energies, without_table),
+        Scripted::new(&Sessions, no_rows()),
+    ];
+    let patience = Duration::from_millis(50);
+    let found = streams::answer(&sources, &ReadScope::Everything, patience).await;
+    let rows = found["streams"].as_array().unwrap();
+    let row = |stream: &str, seq: [Value; 2], newest: Value, rows: Value| {
+        json!({"stream": stream, "acknowledged": seq[0], "complete_through": seq[1],
+            "version": 0, "complete": true, "reason": null, "newest": newest,
+            "rows_a_minute": rows})
+    };
+    let newest = json!("2026-01-05T00:00:10Z");
+    let expected = row("shares", [json!(10), json!(10)], newest, Value::Null);
+    assert_eq!(rows[0], expected);
+    let empty = [json!(0), Value::Null];
+    assert_eq!(rows[1], row("blocks", empty, Value::Null, json!(0)));
+    // What one does not say is unknown, and says so; nobody waits for it.
+    for (row, name, reason) in [
+        (&rows[2], "hashrate", "did not answer within 50ms"),
+        (&rows[3], "energy", "history does not reach there"),
+    ] {
+        assert_eq!(row["stream"], name);
+        assert!(row["reason"].as_str().unwrap().contains(reason), "{row}");
+        for field in ["acknowledged", "version", "complete", "newest"] {
+            assert!(row[field].is_null(), "{row}");
+        }
+    }
+    assert_eq!(rows[4]["stream"], "sessions");
+    // Of a stream whose rows are somebody's own a reader sees nothing.
+    let found = streams::answer(&sources, &ReadScope::Readers, patience).await;
+    assert_eq!(found["streams"].as_array().unwrap().len(), 4);
+    let router = router(config(), vec![shares]).await;
+    let answer = send(&router, get("/api/v1/streams")).await;
+    assert_eq!(answer.json()["streams"], json!([expected]));
+}
+
+#[tokio::test]
+async fn rows_in_memory_are_counted_since_a_time() {
+    let mut script = split(&ten_shares(), 0, 10);
+    script.raw[0].offset = None;
+    let source = Scripted::new(&Shares, script);
+    let read = StreamSnapshot::read(&*source, &[], At::Latest, Duration::ZERO);
+    let snapshot = read.await.unwrap();
+    for (after_s, rows) in [(0, 10), (6, 5), (11, 0)] {
+        let found = snapshot.rows_since(DAY + after_s * 1_000_000).await;
+        assert_eq!(found.unwrap(), Some(rows), "{after_s}");
     }
 }

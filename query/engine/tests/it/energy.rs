@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, NaiveDate};
 use headframe_query_engine::Source;
+use headframe_schemas::period::Zone;
 use headframe_schemas::rollup::TIERS;
 use headframe_schemas::rollup::energy::EnergyRollup;
 use headframe_schemas::stream::energy::Energies;
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 use crate::cases::cases;
 use crate::rollups::{block_on, borders, raw, source};
 use crate::scripted::{DAY, Scripted, raw_batch, raw_row, split};
-use crate::server::{config, router, rows};
+use crate::server::{config, get, router, rows, send};
 
 const SECOND: i64 = 1_000_000;
 
@@ -117,6 +119,97 @@ proptest! {
         let (steps, stored) = borders(last, &mut marks);
         block_on(compare(samples, all, steps, stored, last, tier));
     }
+}
+
+/// Days of places whose clocks change, at midnight and by half an hour among them, or show quarters
+/// of an hour.
+const PLACES: [(&str, &str); 9] = [
+    ("Europe/Oslo", "2026-03-29"),
+    ("Europe/Oslo", "2026-10-25"),
+    ("America/Chicago", "2026-03-08"),
+    ("Africa/Cairo", "2026-04-24"),
+    ("Africa/Cairo", "2026-10-29"),
+    ("America/Havana", "2026-11-01"),
+    ("Australia/Lord_Howe", "2026-04-05"),
+    ("Asia/Beirut", "2026-03-29"),
+    ("Asia/Kathmandu", "2026-10-25"),
+];
+
+/// Watt-hours and measured microseconds of each day of a place, by cutting the area between samples
+/// at every minute and asking the clocks for its date.
+fn days(samples: &[Sample], zone: Zone) -> BTreeMap<NaiveDate, (f64, i64)> {
+    let mut days: BTreeMap<NaiveDate, (f64, i64)> = BTreeMap::new();
+    for pair in samples.windows(2) {
+        let ((t0, p0, _), (t1, p1, _)) = (pair[0], pair[1]);
+        if t1 - t0 > 900 * SECOND {
+            continue;
+        }
+        let power = |at: i64| p0 + (p1 - p0) * ((at - t0) as f64 / (t1 - t0) as f64);
+        let mut from = t0;
+        while from < t1 {
+            let to = (from - from % (60 * SECOND) + 60 * SECOND).min(t1);
+            let shown = DateTime::from_timestamp_micros(from).unwrap();
+            let day = days.entry(shown.with_timezone(&zone).date_naive());
+            let (wh, covered) = day.or_default();
+            *wh += (power(from) + power(to)) / 2.0 * (to - from) as f64 / 3.6e9;
+            *covered += to - from;
+            from = to;
+        }
+    }
+    days
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(3)))]
+
+    #[test]
+    fn the_days_of_a_place_are_what_a_loop_over_its_minutes_says(
+        place in prop::sample::select(&PLACES[..]), first in 0i64..21_600,
+        dice in prop::collection::vec((prop_oneof![9 => 60i64..900, 1 => 900i64..9_000],
+            -50_000i64..4_000_000), 140..200),
+    ) {
+        let (name, day) = place;
+        let zone: Zone = name.parse().unwrap();
+        let noon: DateTime<chrono::Utc> = format!("{day}T12:00:00Z").parse().unwrap();
+        let mut at = noon.timestamp_micros() - 20 * 3_600 * SECOND + first * SECOND;
+        let samples: Vec<Sample> = dice.iter().map(|(after_s, mw)| {
+            at += after_s * SECOND;
+            (at, *mw as f64 / 1000.0, None)
+        }).collect();
+        block_on(compare_days(zone, noon.date_naive(), samples));
+    }
+}
+
+async fn compare_days(zone: Zone, day: NaiveDate, samples: Vec<Sample>) {
+    let own = samples.iter().map(|(at, watts, _)| {
+        let sample = json!({"site": "north", "meter": "m", "power_w": watts});
+        (*at, sample)
+    });
+    let all = raw(&Energies, own.collect());
+    let machine = json!({"site": "north", "model": "x"});
+    let registered = registry(&[("machines", "m", 0, Some(machine))]);
+    let last = samples.len() as i64;
+    let energies = source(&EnergyRollup, &all, &[last / 2], last, last).await;
+    let router = router(config(), vec![registered, energies]).await;
+    let path = format!(
+        "/api/v1/energy/daily?of=machine&id=m&zone={}&from={day}&to={day}",
+        zone.name()
+    );
+    let answer = send(&router, get(&path)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let found = answer.json()["rows"].as_array().unwrap().clone();
+    let (wh, covered) = days(&samples, zone).remove(&day).unwrap_or_default();
+    let [row] = found.as_slice() else {
+        panic!("{zone} {day}: {found:?}");
+    };
+    assert!(
+        row["from"].as_str().unwrap().starts_with(&day.to_string()),
+        "{row}"
+    );
+    let seconds = row["covered_s"].as_f64().unwrap();
+    assert_eq!((seconds * 1e6).round() as i64, covered, "{zone} {row}");
+    let is = row["energy_wh"].as_f64().unwrap();
+    assert!((is - wh).abs() < 0.01, "{zone} {day}: {wh}, not {row}");
 }
 
 async fn compare(

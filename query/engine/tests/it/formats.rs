@@ -129,6 +129,61 @@ async fn text_is_a_table() {
 }
 
 #[tokio::test]
+async fn a_drawing_has_a_plot_for_each_column_of_numbers_and_says_what_it_cannot_draw() {
+    let router = small().await;
+    let draw = |sql: &str, width: Value| {
+        let body = json!({"sql": sql, "format": "svg", "width": width}).to_string();
+        send(&router, post(body))
+    };
+    let over_time = "SELECT event_time, seq, difficulty, worker FROM shares";
+    let lines = draw(over_time, json!(400)).await;
+    assert_eq!(lines.header("content-type"), "image/svg+xml");
+    assert_eq!(
+        lines.header("content-security-policy"),
+        "default-src 'none'"
+    );
+    let text = lines.text();
+    assert!(
+        text.starts_with("<svg width=\"400\" height=\"440\""),
+        "{text}"
+    );
+    assert_eq!(text.matches("<polyline").count(), 2, "{text}");
+    let bars = draw(
+        "SELECT worker, count(*) AS n FROM shares GROUP BY 1",
+        Value::Null,
+    )
+    .await;
+    assert_eq!(
+        bars.text().matches("fill=\"#C25A12\"").count(),
+        2,
+        "{}",
+        bars.text()
+    );
+    // Rows beyond what an eye tells apart are counted, and cost no memory.
+    let many = draw(
+        "SELECT 'x' AS x, value FROM generate_series(1, 5000)",
+        json!(2_000),
+    )
+    .await;
+    let says = "the first 200 rows, without 4800 more";
+    assert!(many.text().contains(says), "{}", many.text());
+    for (sql, width) in [
+        ("SELECT worker FROM shares", json!(400)),
+        ("SELECT 1 AS alone", json!(400)),
+        (over_time, json!(100)),
+        (over_time, json!(1_000_000)),
+    ] {
+        let answer = draw(sql, width).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::BAD_REQUEST,
+            "{sql}: {}",
+            answer.text()
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_empty_answer_is_whole_in_every_format() {
     let router = small().await;
     for one in format::ALL {
@@ -156,6 +211,7 @@ async fn an_empty_answer_is_whole_in_every_format() {
                     .unwrap();
                 assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
             }
+            "svg" => assert!(!answer.text().contains("<circle"), "{}", answer.text()),
             _ => assert!(answer.text().contains("event_time"), "{}", one.name()),
         }
     }

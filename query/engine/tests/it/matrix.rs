@@ -1,5 +1,7 @@
-//! Every table by every role, asked over HTTP of a running server, as docs/accounts.md says. The
-//! front's tests ask every route by every role of the same table.
+//! Every table by every role, asked of a running server, as docs/accounts.md says: here over HTTP.
+//! The front's tests ask every route by every role of the same table.
+
+mod wires;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,10 +11,10 @@ use headframe_query_engine::catalog::described;
 use headframe_query_front::access::Role;
 use headframe_query_front::access::accounts::NewAccount;
 use headframe_query_front::route::{self, CALLERS};
-use headframe_query_front::{QueryConfig, Server, Services};
+use headframe_query_front::{BoundServer, PostgresConfig, QueryConfig, Server, Services};
 use headframe_schemas::stream;
 
-use crate::account_store::{MemoryStore, accounts, actor};
+use crate::account_store::{MemoryStore, PASSWORD, accounts, actor};
 use crate::own_rows::world::{self, FOREIGN, OWN};
 use crate::server::{Answer, config, engines, send};
 
@@ -32,8 +34,13 @@ fn the_table_of_who_gets_what_is_that_of_the_program() {
     }
 }
 
-/// A server with rows in every table that nobody asks without a token, and a token of each role.
-async fn closed() -> (Router, Vec<(&'static str, String)>, tempfile::NamedTempFile) {
+/// A server with rows in every table that nobody asks without a token, and a token and a user, the
+/// role behind `the-`, of each role.
+async fn closed() -> (
+    BoundServer,
+    Vec<(&'static str, String)>,
+    tempfile::NamedTempFile,
+) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "a-token-of-20-letters").unwrap();
     let config = QueryConfig {
@@ -44,21 +51,27 @@ async fn closed() -> (Router, Vec<(&'static str, String)>, tempfile::NamedTempFi
     let accounts = accounts(&MemoryStore::new()).await;
     let mut tokens = Vec::new();
     for role in Role::NAMES {
-        let account = NewAccount {
-            name: format!("a-{role}"),
+        let account = |article| NewAccount {
+            name: format!("{article}-{role}"),
             role: Role::parse(role, (*role == "miner").then_some(OWN)).unwrap(),
             streams: Vec::new(),
         };
-        let token = accounts.add_token(actor(), account, None).await.unwrap();
-        tokens.push((*role, token));
+        let token = accounts.add_token(actor(), account("a"), None);
+        tokens.push((*role, token.await.unwrap()));
+        let user = accounts.add_user(actor(), account("the"), PASSWORD);
+        user.await.unwrap();
     }
     let services = Services {
         engines: engines(&config, world::sources(|_| true).await),
         accounts: Some(accounts),
+        postgres: PostgresConfig {
+            listen: Some("127.0.0.1:0".parse().unwrap()),
+            ..PostgresConfig::default()
+        },
         ..Services::default()
     };
     let bound = Server::bind(config, services).await.unwrap();
-    (bound.router(), tokens, file)
+    (bound, tokens, file)
 }
 
 async fn select(router: &Router, token: Option<&str>, sql: &str) -> Answer {
@@ -74,7 +87,8 @@ async fn select(router: &Router, token: Option<&str>, sql: &str) -> Answer {
 
 #[tokio::test]
 async fn every_role_reads_the_tables_that_the_documents_say_and_no_other() {
-    let (router, tokens, _file) = closed().await;
+    let (server, tokens, _file) = closed().await;
+    let router = server.router();
     let table = access_table();
     let rows: Vec<&str> = table.lines().skip(2 + route::ALL.len()).collect();
     assert_eq!(rows.len(), described::all().len());

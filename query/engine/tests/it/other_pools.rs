@@ -23,6 +23,7 @@ use crate::server::{config, engines, get};
 
 mod nodejs_pool;
 mod solo;
+mod website;
 
 const CRYPTONOTE: &str = "/api/cryptonote-nodejs-pool";
 
@@ -234,7 +235,7 @@ async fn the_stats_of_cryptonote_nodejs_pool_have_every_field_in_its_unit() {
             "workersSolo": 0, "hashrateSolo": 0,
         },
         "charts": {"hashrate": [point], "miners": [point], "workers": [point],
-            "difficulty": [point], "blocks": "object"},
+            "difficulty": [point], "blocks": "object", "blocksSolo": "object"},
         "health": "object",
         "miner": "object",
     });

@@ -69,7 +69,8 @@ impl PaymentService for Notebook {
     }
 }
 
-fn source(stream: &'static dyn Stream, rows: Vec<Value>) -> Arc<dyn Source> {
+/// Half of the rows are in the table, half come live.
+pub fn source(stream: &'static dyn Stream, rows: Vec<Value>) -> Arc<dyn Source> {
     let last = rows.len() as i64;
     let rows: Vec<Value> = (1..)
         .zip(rows)
@@ -352,6 +353,8 @@ async fn payments_and_the_ledger_are_walked_a_page_at_a_time() {
             assert_eq!(walked, all, "{path} by {limit}");
         }
     }
+    let state = get("/api/v1/payments/state").await;
+    assert_eq!(state.json()["wallet"]["owed_atomic"], "5");
     let ledger = get("/api/v1/ledger?limit=1000").await.json();
     assert!(ledger["entries"].as_array().unwrap().len() >= 3, "{ledger}");
     for wrong in [

@@ -17,7 +17,9 @@ fn work_before(chart: &Value, second: i64) -> f64 {
 #[tokio::test]
 async fn hashrate_over_time_is_the_work_of_the_shares() {
     let router = router().await;
-    let hour_ago = now_us() / 1_000_000 - 3_600;
+    // Steps are of an hour at most: that of a share of 400 s ago begins later than this, and that
+    // of one of 7,200 s ago earlier, at whatever time of the hour the test runs.
+    let between = now_us() / 1_000_000 - 5_400;
     for (path, work) in [
         ("/api/v1/pool/hashrate", 21_000.0),
         ("/api/v1/pool/hashrate?pool=main&span=24h", 21_000.0),
@@ -27,7 +29,7 @@ async fn hashrate_over_time_is_the_work_of_the_shares() {
         ("/api/v1/miners/4Nobody/hashrate", 0.0),
     ] {
         let chart = json_at(&router, path).await;
-        let found = work_before(&chart, hour_ago);
+        let found = work_before(&chart, between);
         assert!((found - work).abs() < 1e-6, "{path}: {found}");
     }
     // The step between the two shares is nought, and not missing.

@@ -12,6 +12,7 @@ use headframe_schemas::stream::shares::Shares;
 use serde_json::Value;
 use tower::ServiceExt;
 
+use crate::described;
 use crate::scripted::{Scripted, split, ten_shares};
 
 pub struct Answer {
@@ -57,10 +58,10 @@ pub fn shares() -> Arc<dyn Source> {
 
 /// Engines in this process over the sources.
 pub fn engines(config: &QueryConfig, sources: Vec<Arc<dyn Source>>) -> Option<Engines> {
-    let engine = Arc::new(Engine::new(config.clone(), sources, vec![]).unwrap());
+    let engine = Arc::new(Engine::new(config.clone(), sources.clone(), vec![]).unwrap());
     Some(Engines {
         sql: engine.clone(),
-        reports: Arc::new(SqlReports::new(config, engine)),
+        reports: Arc::new(SqlReports::new(config, engine).with_sources(sources)),
     })
 }
 
@@ -98,13 +99,21 @@ pub async fn small() -> Router {
     router(config(), vec![shares()]).await
 }
 
+/// What answers, which is as the OpenAPI document describes it.
 pub async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = router.clone().oneshot(request).await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let body = to_bytes(response.into_body(), 1 << 30)
         .await
         .unwrap()
         .to_vec();
+    if headers
+        .get("content-type")
+        .is_some_and(|kind| kind == "application/json")
+    {
+        described::check(&method, &path, status, &body);
+    }
     Answer {
         status,
         headers,

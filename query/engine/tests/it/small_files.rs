@@ -140,3 +140,61 @@ async fn a_count_of_all_rows_opens_no_file() {
         assert_ne!(answer.status.as_u16(), 200, "{}", answer.text());
     }
 }
+
+/// What Operate asks for.
+const LETTERS: &str = "SELECT stream, seq, \"row\", ingest_time, reason, payload FROM dead_letters \
+                       ORDER BY ingest_time DESC LIMIT 20";
+
+#[tokio::test]
+async fn dead_letters_read_the_files_with_refused_rows_and_no_other() {
+    for bad in [None, Some(17)] {
+        let folder = tempfile::tempdir().unwrap();
+        let router = forty_files(folder.path(), bad).await;
+        let found = rows(&router, LETTERS).await;
+        let found: Vec<i64> = found
+            .iter()
+            .map(|row| row["seq"].as_i64().unwrap())
+            .collect();
+        assert_eq!(found, Vec::from_iter(bad));
+        let answer = sql(&router, LETTERS).await;
+        let timing = answer.header("server-timing");
+        let files = format!("files;desc=\"{}\"", found.len());
+        assert!(timing.ends_with(&files), "{timing}");
+    }
+}
+
+#[tokio::test]
+async fn rows_are_counted_since_a_time_by_what_is_known_of_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::open(folder.path().to_str().unwrap(), &HashMap::new()).unwrap();
+    let binding = StreamBinding {
+        created_ns: 7,
+        base: 0,
+    };
+    let (table, stop) = (Table::raw(&Shares), CancellationToken::new());
+    let mut writer = TableWriter::open(&lake, table, binding, stop)
+        .await
+        .unwrap();
+    // Twenty good rows over ten seconds and one that was refused, and a second file of two rows.
+    let first = (0..=20).map(|n| (n + 1, DAY + n * 500_000));
+    let second = (21..=22).map(|n| (n + 1, DAY + n * 1_000_000));
+    for (first, last, times) in [
+        (1, 21, first.collect::<Vec<_>>()),
+        (22, 23, second.collect()),
+    ] {
+        let line = |(seq, time): (i64, i64)| match seq {
+            7 => bad_row(seq, 0, time, "not a JSON object"),
+            _ => raw_row(seq, 0, time, share(time, "rig", "accepted", 5)),
+        };
+        let lines: Vec<_> = times.into_iter().map(line).collect();
+        let batch = raw_batch(&Shares, &lines);
+        let range = SeqRange { first, last };
+        writer.commit(range, &[batch]).await.unwrap();
+    }
+    let stored = DeltaTables::open(&lake, &Shares).raw(At::Latest).await;
+    let rows = stored.unwrap().rows;
+    for (after_s, count) in [(0, 22.0), (5, 12.0), (11, 2.0), (22, 0.0), (23, 0.0)] {
+        let found = rows.count_since(DAY + after_s * 1_000_000);
+        assert_eq!(found, Some(count), "{after_s}");
+    }
+}

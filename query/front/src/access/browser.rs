@@ -5,9 +5,11 @@
 
 use std::net::IpAddr;
 
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 
 use crate::error::{ErrorCode, QueryError};
+use crate::peer::peer_of;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -47,9 +49,16 @@ pub fn check_own_origin(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError
     }
 }
 
-/// Refuses what does not come straight from a program of this machine: a foreign host or origin in
-/// the headers, or the mark of a proxy, behind which anybody may be.
-pub fn check_local_program(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
+/// Refuses what does not come straight from a program of this machine: a connection from another
+/// one, a foreign host or origin in the headers, or the mark of a proxy, behind which anybody may
+/// be. Headers alone prove nothing: whoever sends them chooses them. A request without a connection
+/// was made in this process.
+pub fn check_local_program(request: &Parts) -> Result<(), QueryError> {
+    let (headers, uri) = (&request.headers, &request.uri);
+    let peer = peer_of(&request.extensions);
+    if let Some(peer) = peer.filter(|peer| !peer.to_canonical().is_loopback()) {
+        return Err(foreign_peer(peer));
+    }
     let host = text(headers, header::HOST).or_else(|| uri.authority().map(|name| name.as_str()));
     if let Some(host) = host.filter(|host| !is_loopback(host)) {
         return Err(foreign(host));
@@ -91,6 +100,17 @@ fn is_of_a_proxy(name: &HeaderName) -> bool {
         || name.as_str().starts_with("x-forwarded-")
 }
 
+fn foreign_peer(peer: IpAddr) -> QueryError {
+    QueryError::new(
+        ErrorCode::ForeignOrigin,
+        format!(
+            "this server answers programs on its own machine only, and the request comes from \
+             {peer}"
+        ),
+        "ask on the machine itself, or set query.token_file",
+    )
+}
+
 fn foreign(name: &str) -> QueryError {
     let message = format!(
         "this server answers programs on its own machine only, and the request names {name}"
@@ -113,7 +133,37 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_loopback;
+    #![allow(clippy::unwrap_used)]
+    use std::net::SocketAddr;
+
+    use axum::extract::ConnectInfo;
+    use axum::http::Request;
+
+    use super::{check_local_program, is_loopback};
+    use crate::peer::PeerAddress;
+
+    #[test]
+    fn headers_do_not_make_a_program_of_another_machine_one_of_this() {
+        let request = || Request::get("/").header("host", "localhost:5000");
+        for (peer, is_taken) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("192.168.1.9", false),
+            ("::ffff:192.168.1.9", false),
+            ("fe80::1", false),
+        ] {
+            let address = peer.parse().unwrap();
+            let ours = request().extension(PeerAddress(address));
+            let axums = request().extension(ConnectInfo(SocketAddr::new(address, 4_711)));
+            for request in [ours, axums] {
+                let (parts, ()) = request.body(()).unwrap().into_parts();
+                assert_eq!(check_local_program(&parts).is_ok(), is_taken, "{peer}");
+            }
+        }
+        let (parts, ()) = request().body(()).unwrap().into_parts();
+        assert!(check_local_program(&parts).is_ok(), "made in this process");
+    }
 
     #[test]
     fn only_loopback_names_are_this_machine() {

@@ -40,7 +40,7 @@ impl SessionCookie {
     /// The cookie of this request.
     pub fn from_request(parts: &Parts) -> Self {
         let is_tls = parts.extensions.get::<OverTls>().is_some();
-        match !is_tls && check_local_program(&parts.headers, &parts.uri).is_ok() {
+        match !is_tls && check_local_program(parts).is_ok() {
             true => SessionCookie::Plain,
             false => SessionCookie::Secure,
         }

@@ -17,9 +17,10 @@ use crate::access::jwt::{
     JwtRefusal, JwtVerifier, OwnTokens, Purpose, VerifiedJwt, looks_like_jwt,
 };
 use crate::access::token::{self, TokenError, Tokens};
-use crate::access::{Permission, Principal, Proof, Role, is_for_producers};
+use crate::access::{Permission, Principal, Proof, is_for_producers};
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
+use crate::grpc;
 use crate::peer::LimitedAddress;
 use crate::rate_limit::RateLimit;
 
@@ -139,7 +140,7 @@ impl Guard {
         };
         let is_account = held.as_ref().is_some_and(Principal::is_account);
         let is_open_here = self.tokens.need_none_to_read();
-        let is_local = || check_local_program(headers, &request.uri).is_ok();
+        let is_local = || check_local_program(request).is_ok();
         let principal = match held {
             Some(held) => held,
             None if permission.is_for_anybody() && !is_local() => Principal::anonymous(),
@@ -153,16 +154,17 @@ impl Guard {
         // Who proves that he is somebody of the account store may come through any proxy.
         let is_trusted = is_account || permission.is_for_anybody();
         if is_open_here && !is_trusted {
-            check_local_program(headers, &request.uri)?;
+            check_local_program(request)?;
         }
         if principal.allows(permission, subject) {
             return Ok(principal);
         }
         if is_account {
-            return Err(forbidden(&principal));
+            return Err(principal.forbidden());
         }
         match permission {
             Permission::Operate => self.authorize_order(&principal, headers),
+            Permission::ManageAccounts => Err(admin_missing()),
             Permission::WriteStream if !subject.is_some_and(is_for_producers) => {
                 self.authorize_order(&principal, headers)
             }
@@ -222,6 +224,22 @@ impl Guard {
         }
     }
 
+    /// Whose token or session a request carries, where it carries one. An error says that it
+    /// carries one that is not taken.
+    pub(crate) fn holder_of(&self, request: &Parts) -> Option<Result<Principal, QueryError>> {
+        if let Some(held) = self.tokens.principal(&request.headers) {
+            return Some(Ok(held));
+        }
+        let held = self.account(request)?;
+        Some(held.map_err(|refusal| self.refuse(refusal, request)))
+    }
+
+    /// The session of this id, where it is one that this system signed.
+    pub(crate) fn signed_session(&self, id: &str) -> Option<VerifiedJwt> {
+        let own_tokens = self.own_tokens.as_ref()?;
+        own_tokens.verify(Purpose::Session, id).ok()
+    }
+
     /// Users and service tokens, where this process has them.
     pub(crate) fn accounts(&self) -> Option<&Accounts> {
         self.accounts.as_ref()
@@ -242,8 +260,8 @@ impl Guard {
         let cookie = SessionCookie::from_request(request);
         let id = cookie.session_id(&request.headers)?;
         if looks_like_jwt(id) {
-            let verified = self.own_tokens.as_ref()?.verify(Purpose::Session, id);
-            let token = verified.ok().filter(|token| !self.has_ended(token))?;
+            let token = self.signed_session(id);
+            let token = token.filter(|token| !self.has_ended(token))?;
             return Some(Ok(token.principal));
         }
         self.accounts.as_ref()?.session(id).map(Ok)
@@ -270,7 +288,11 @@ impl Guard {
             );
         }
         if let Some(accounts) = &self.accounts {
-            accounts.note_refused_token(&refusal, peer);
+            let wire = match grpc::call_of(&request.uri) {
+                Some(_) => Wire::Flight,
+                None => Wire::Http,
+            };
+            accounts.note_refused_token(wire, &refusal, peer);
         }
         let hint = match refusal {
             TokenRefusal::Jwt(_) => "get a new one from its issuer; rows of `access` say more",
@@ -307,15 +329,11 @@ impl Guard {
     }
 }
 
-/// Somebody is known, and may not do it.
-fn forbidden(principal: &Principal) -> QueryError {
-    let role = principal.role.as_ref().map_or("no role", Role::as_str);
+/// Users and tokens are no matter of token files and of programs of this machine.
+fn admin_missing() -> QueryError {
     QueryError::new(
-        ErrorCode::Forbidden,
-        format!(
-            "{} is {role} here, which does not allow this",
-            principal.name
-        ),
-        "docs/accounts.md says what each role may do; an admin gives roles",
+        ErrorCode::Unauthorized,
+        "only an admin changes users and tokens here",
+        "log in as an admin, or run `headframe users` on the machine itself",
     )
 }

@@ -1,10 +1,19 @@
 //! A request that is answered for long: whether it would still be let in.
 
-use axum::http::request::{Parts, Request};
+use std::sync::Arc;
+use std::time::Duration;
 
+use axum::http::request::{Parts, Request};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::access::accounts::Accounts;
 use crate::access::{Guard, Permission, Principal, ReadScope};
 use crate::error::{ErrorCode, QueryError};
 use crate::peer::{OverTls, PeerAddress};
+
+/// Time between two looks at what ends by the clock: tokens of an issuer, and sessions.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Asks the guard again about a request that was let in: tokens are revoked and sessions end while
 /// an answer goes on.
@@ -44,9 +53,35 @@ impl OngoingAccess {
             false => Err(QueryError::new(
                 ErrorCode::Forbidden,
                 format!("{} may read other rows now than before", principal.name),
-                "subscribe again",
+                "ask again",
             )),
         }
+    }
+
+    /// The refusal that ends an answer, once there is one. It looks whenever an account changes,
+    /// and at the clock.
+    pub(crate) fn revoked(self: &Arc<Self>) -> BoxFuture<'static, QueryError> {
+        let access = self.clone();
+        async move {
+            let mut changes = access.guard.accounts().map(Accounts::changes);
+            loop {
+                let changed = async {
+                    let changed = match &mut changes {
+                        Some(changes) => changes.changed().await.is_ok(),
+                        None => false,
+                    };
+                    if !changed {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                // What changed, and that nothing did, are as good a reason to look.
+                let _ = tokio::time::timeout(LOOK, changed).await;
+                if let Err(refusal) = access.check() {
+                    return refusal;
+                }
+            }
+        }
+        .boxed()
     }
 }
 

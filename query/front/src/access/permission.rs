@@ -25,6 +25,8 @@ pub enum Permission {
     WriteStream,
     /// To change something, such as payments and bans.
     Operate,
+    /// To decide who else may do what.
+    ManageAccounts,
 }
 
 impl Permission {
@@ -40,6 +42,7 @@ impl Permission {
         Permission::ReadPersonal,
         Permission::WriteStream,
         Permission::Operate,
+        Permission::ManageAccounts,
     ];
 
     /// As the documents write it.
@@ -57,6 +60,7 @@ impl Permission {
                 "operators, and who was given the stream unless money follows from it"
             }
             Permission::Operate => "operators",
+            Permission::ManageAccounts => "admins of the account store",
         }
     }
 
@@ -88,6 +92,7 @@ pub fn allows(role: Option<&Role>, permission: Permission, subject: Option<&str>
         (_, Permission::ReadPersonal) => true,
         (Role::Operator | Role::Admin, Permission::WriteStream | Permission::Operate) => true,
         (Role::Viewer | Role::Auditor, Permission::WriteStream | Permission::Operate) => false,
+        (role, Permission::ManageAccounts) => *role == Role::Admin,
     }
 }
 
@@ -108,6 +113,7 @@ mod tests {
         (Permission::ReadPersonal, "nn-nyyy"),
         (Permission::WriteStream, "nn-nyny"),
         (Permission::Operate, "nn-nyny"),
+        (Permission::ManageAccounts, "nn-nnny"),
     ];
 
     #[test]

@@ -6,6 +6,7 @@ use headframe_schemas::stream::{self, WritePermission};
 use serde_json::{Value, json};
 
 use crate::access::{Permission, Role, allows};
+use crate::error::{ErrorCode, QueryError};
 
 /// Who sent a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +120,16 @@ impl Principal {
         )
     }
 
+    /// The error of somebody who is known, and may not do it.
+    pub fn forbidden(&self) -> QueryError {
+        let role = self.role.as_ref().map_or("no role", Role::as_str);
+        QueryError::new(
+            ErrorCode::Forbidden,
+            format!("{} is {role} here, which does not allow this", self.name),
+            "docs/accounts.md says what each role may do; an admin gives roles",
+        )
+    }
+
     /// Who this is, for answers: `{name, role, address, proof}`.
     pub fn to_json(&self) -> Value {
         let role = self.role.as_ref();
@@ -154,18 +165,30 @@ impl Proof {
 impl Scope {
     /// Whether rows of this stream may be sent.
     fn includes(&self, name: &str) -> bool {
-        let is_given = match self {
+        match self {
             Scope::RoleOnly => false,
-            Scope::Streams(streams) => streams.iter().any(|given| given == name),
-            Scope::EveryProducerStream => true,
-        };
-        is_given && is_for_producers(name)
+            Scope::Streams(streams) => {
+                streams.iter().any(|given| given == name) && can_be_given(name)
+            }
+            Scope::EveryProducerStream => is_for_producers(name),
+        }
     }
 }
 
 /// Whether a stream of this name takes rows of whoever may send facts. What is no stream does not.
 pub fn is_for_producers(name: &str) -> bool {
     stream::find(name).is_some_and(|stream| stream.write_permission() == WritePermission::Producer)
+}
+
+/// Whether an account may be given a stream of this name to send rows of: those of producers, and
+/// those that a site forwards.
+pub fn can_be_given(name: &str) -> bool {
+    stream::find(name).is_some_and(|stream| {
+        matches!(
+            stream.write_permission(),
+            WritePermission::Producer | WritePermission::Site
+        )
+    })
 }
 
 #[cfg(test)]
@@ -178,14 +201,16 @@ mod tests {
             scope,
             ..Principal::reader()
         };
-        let named = Scope::Streams(Arc::new(["energy".to_owned(), "shares".to_owned()]));
+        let given = ["energy", "signals", "shares", "payouts"].map(str::to_owned);
+        let named = Scope::Streams(Arc::new(given));
         for stream in stream::ALL {
             let name = stream.name();
             let open = stream.write_permission() == WritePermission::Producer;
             let may = |principal: Principal| principal.allows(Permission::WriteStream, Some(name));
             assert!(!may(of(Scope::RoleOnly)), "{name}");
             assert_eq!(may(of(Scope::EveryProducerStream)), open, "{name}");
-            assert_eq!(may(of(named.clone())), name == "energy", "{name}");
+            let is_given = name == "energy" || name == "signals";
+            assert_eq!(may(of(named.clone())), is_given, "{name}");
             assert!(may(Principal::operator()), "{name}");
             assert!(!may(Principal::anonymous()), "{name}");
         }

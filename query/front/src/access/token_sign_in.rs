@@ -2,14 +2,15 @@
 //! sessions of browsers: a coordinator of miners, or the controller of a site.
 //!
 //! Whoever shows the token, or signed in with it, is the operator. Without a token the programs of
-//! this machine read, and nobody gives commands. What a browser sends for a page of another site is
-//! refused, whoever sits at it.
+//! this machine read, and nobody gives commands. In a process that has accounts their roles count,
+//! too. What a browser sends for a page of another site is refused, whoever sits at it.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::browser::{check_local_program, check_own_origin, check_same_site};
 use super::cookie::SessionCookie;
+use super::process_accounts::ProcessAccounts;
 use super::{Permission, Principal, Proof};
 use crate::{ErrorCode, QueryError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -53,6 +54,8 @@ pub struct TokenAccess {
     token: Box<str>,
     /// None without a token: nobody could begin one.
     sessions: Option<BrowserSessions>,
+    /// The accounts of the process, where it has some.
+    accounts: Option<Arc<dyn ProcessAccounts>>,
 }
 
 /// The guard of some routes.
@@ -67,12 +70,22 @@ pub struct Gate {
 impl TokenAccess {
     /// With this token; without one where it is empty.
     pub fn new(server: &'static TokenServer, token: &str) -> Arc<Self> {
+        Self::with_accounts(server, token, None)
+    }
+
+    /// The same in a process with these accounts.
+    pub fn with_accounts(
+        server: &'static TokenServer,
+        token: &str,
+        accounts: Option<Arc<dyn ProcessAccounts>>,
+    ) -> Arc<Self> {
         let is_there = !token.is_empty();
         let sessions = is_there.then(|| BrowserSessions::new(token, server.purpose));
         Arc::new(Self {
             server,
             token: token.into(),
             sessions,
+            accounts,
         })
     }
 
@@ -81,31 +94,38 @@ impl TokenAccess {
         let headers = &request.headers;
         check_same_site(headers)?;
         check_own_origin(headers, &request.uri)?;
-        // Where there is no token, whatever is shown is none.
-        if let Some(shown) = bearer(request).filter(|_| self.sessions.is_some()) {
-            let wrong =
-                || QueryError::new(ErrorCode::Unauthorized, "the token is wrong", self.hint());
-            return self
-                .is_token(shown)
-                .then(Principal::operator)
-                .ok_or_else(wrong);
+        let shown = bearer(request);
+        if shown.is_some_and(|shown| self.is_token(shown)) {
+            return Ok(Principal::operator());
         }
-        let cookie = SessionCookie::from_request(request);
-        let session = cookie
-            .value(self.server.cookie, headers)
-            .zip(self.sessions.as_ref());
-        if session.is_some_and(|(session, sessions)| sessions.is_open(session, now_s())) {
+        if shown.is_none() && self.has_session(request) {
             return Ok(Principal {
                 proof: Proof::Session,
                 ..Principal::operator()
             });
         }
-        let is_local =
-            self.sessions.is_none() && check_local_program(headers, &request.uri).is_ok();
+        let accounts = self.accounts.as_ref();
+        if let Some(held) = accounts.and_then(|accounts| accounts.principal(request)) {
+            return held;
+        }
+        // Where there is no token, whatever is shown is none.
+        if shown.is_some() && self.sessions.is_some() {
+            return Err(self.wrong_token());
+        }
+        let is_local = self.sessions.is_none() && check_local_program(request).is_ok();
         Ok(match is_local {
             true => Principal::local(),
             false => Principal::anonymous(),
         })
+    }
+
+    /// Whether it belongs to a session that began with the token.
+    fn has_session(&self, request: &Parts) -> bool {
+        let cookie = SessionCookie::from_request(request);
+        let session = cookie
+            .value(self.server.cookie, &request.headers)
+            .zip(self.sessions.as_ref());
+        session.is_some_and(|(session, sessions)| sessions.is_open(session, now_s()))
     }
 
     /// The same, if he has this permission.
@@ -118,12 +138,19 @@ impl TokenAccess {
         if principal.allows(permission, None) {
             return Ok(principal);
         }
-        if self.sessions.is_some() {
-            let said = format!("the token of the {} is needed", self.server.noun);
+        if principal.is_account() {
+            return Err(principal.forbidden());
+        }
+        if self.sessions.is_some() || self.accounts.is_some() {
+            let noun = self.server.noun;
+            let said = match &self.accounts {
+                Some(_) => format!("an account that may do this at the {noun} is needed"),
+                None => format!("the token of the {noun} is needed"),
+            };
             return Err(QueryError::new(ErrorCode::Unauthorized, said, self.hint()));
         }
         // Why it is not taken as a program's of this machine is said in its own words.
-        check_local_program(&request.headers, &request.uri).map_err(|error| QueryError {
+        check_local_program(request).map_err(|error| QueryError {
             hint: format!("ask 127.0.0.1 directly, or set {}", self.server.key),
             ..error
         })?;
@@ -139,9 +166,17 @@ impl TokenAccess {
         )
     }
 
+    fn wrong_token(&self) -> QueryError {
+        QueryError::new(ErrorCode::Unauthorized, "the token is wrong", self.hint())
+    }
+
     fn hint(&self) -> String {
         let key = self.server.key;
-        format!("sign in, or send Authorization: Bearer TOKEN with {key}")
+        let token = match &self.accounts {
+            Some(_) => "one that `headframe users token` makes",
+            None => key,
+        };
+        format!("sign in, or send Authorization: Bearer TOKEN with {token}")
     }
 
     fn is_token(&self, shown: &str) -> bool {
@@ -189,14 +224,18 @@ async fn visitor(
     request: Parts,
 ) -> Result<Json<Value>, QueryError> {
     let principal = access.principal(&request)?;
-    Ok(Json((access.server.describe)(&principal)))
+    let mut body = (access.server.describe)(&principal);
+    body["sign_in"] = json!({"token": access.sessions.is_some(),
+        "account": access.accounts.is_some()});
+    Ok(Json(body))
 }
 
-/// Who wants to be let in.
+/// Who wants to be let in: whoever has the token, or somebody with an account.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LoginBody {
-    token: String,
+#[serde(untagged, deny_unknown_fields)]
+enum LoginBody {
+    Token { token: String },
+    Account { name: String, password: String },
 }
 
 async fn login(
@@ -206,34 +245,61 @@ async fn login(
 ) -> Result<Response, QueryError> {
     check_same_site(&request.headers)?;
     check_own_origin(&request.headers, &request.uri)?;
-    let Some(sessions) = &access.sessions else {
+    if access.sessions.is_none() && access.accounts.is_none() {
         return Err(access.no_token());
-    };
-    let Json(LoginBody { token }) = body.map_err(|error| {
-        let hint = "send {\"token\": TOKEN} with Content-Type: application/json";
+    }
+    let Json(body) = body.map_err(|error| {
+        let hint = match &access.accounts {
+            Some(_) => "send {\"name\", \"password\"} with Content-Type: application/json",
+            None => "send {\"token\": TOKEN} with Content-Type: application/json",
+        };
         QueryError::unreadable_body(error.status(), error.body_text(), hint)
     })?;
-    if !access.is_token(&token) {
-        tracing::warn!("somebody wanted to sign in with a wrong token");
-        let TokenServer { noun, key, .. } = access.server;
-        let hint = format!("it is {key} of the {noun}'s configuration");
-        return Err(QueryError::new(
-            ErrorCode::Unauthorized,
-            "the token is wrong",
-            hint,
-        ));
+    match body {
+        LoginBody::Token { token } => access.sign_in_with_token(&request, &token),
+        LoginBody::Account { name, password } => {
+            let accounts = access
+                .accounts
+                .as_ref()
+                .ok_or_else(|| access.no_account())?;
+            let (principal, kept) = accounts.sign_in(&request, &name, &password).await?;
+            Ok(with_cookie(principal.to_json(), kept))
+        }
     }
-    tracing::info!("an operator signed in");
-    let cookie = SessionCookie::from_request(&request);
-    let session = sessions.begin(now_s()).map_err(|_| {
-        QueryError::new(
-            ErrorCode::Internal,
-            "no session can be begun: the system has no randomness",
-            "try again",
-        )
-    })?;
-    let kept = cookie.header(access.server.cookie, &session, LIFE_S);
-    Ok(with_cookie(Principal::operator().to_json(), kept))
+}
+
+impl TokenAccess {
+    fn no_account(&self) -> QueryError {
+        let TokenServer { noun, key, .. } = self.server;
+        let said = format!("this {noun} has no accounts");
+        QueryError::bad_request(said, format!("sign in with its token, {key}"))
+    }
+
+    fn sign_in_with_token(&self, request: &Parts, token: &str) -> Result<Response, QueryError> {
+        let Some(sessions) = &self.sessions else {
+            return Err(self.no_token());
+        };
+        if !self.is_token(token) {
+            tracing::warn!("somebody wanted to sign in with a wrong token");
+            let TokenServer { noun, key, .. } = self.server;
+            let hint = format!("it is {key} of the {noun}'s configuration");
+            return Err(QueryError {
+                hint,
+                ..self.wrong_token()
+            });
+        }
+        tracing::info!("an operator signed in");
+        let session = sessions.begin(now_s()).map_err(|_| {
+            QueryError::new(
+                ErrorCode::Internal,
+                "no session can be begun: the system has no randomness",
+                "try again",
+            )
+        })?;
+        let cookie = SessionCookie::from_request(request);
+        let kept = cookie.header(self.server.cookie, &session, LIFE_S);
+        Ok(with_cookie(Principal::operator().to_json(), kept))
+    }
 }
 
 async fn logout(
@@ -247,10 +313,14 @@ async fn logout(
     if let Some((session, sessions)) = session.zip(access.sessions.as_ref()) {
         sessions.end(session, now_s());
     }
-    Ok(with_cookie(
-        json!({"done": true}),
-        cookie.header(access.server.cookie, "", 0),
-    ))
+    let forgotten = cookie.header(access.server.cookie, "", 0);
+    let mut response = with_cookie(json!({"done": true}), forgotten);
+    if let Some(accounts) = &access.accounts
+        && let Some(forgotten) = accounts.sign_out(&request).await?
+    {
+        response.headers_mut().append(header::SET_COOKIE, forgotten);
+    }
+    Ok(response)
 }
 
 fn with_cookie(body: Value, cookie: Option<HeaderValue>) -> Response {

@@ -3,38 +3,12 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::http::Version;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::QueryConfig;
-
-/// How long a connection may take for what it is doing.
-pub(super) struct Timeouts {
-    /// Between the first byte of a request and the end of its head. A new connection has as long
-    /// for its handshake and its first request together.
-    pub(super) header: Duration,
-    /// Between two requests.
-    pub(super) idle: Duration,
-    /// For the whole body of a request.
-    pub(super) body: Duration,
-    /// Without taking a byte of an answer.
-    pub(super) write: Duration,
-}
-
-impl Timeouts {
-    /// Those of the configuration.
-    pub(super) fn from_config(config: &QueryConfig) -> Self {
-        Self {
-            header: Duration::from_millis(config.header_timeout_ms),
-            idle: Duration::from_millis(config.idle_timeout_ms),
-            body: Duration::from_millis(config.body_timeout_ms),
-            write: Duration::from_millis(config.write_timeout_ms),
-        }
-    }
-}
+use crate::connection::settings::ConnectionSettings;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +37,8 @@ struct State {
     /// The socket cannot tell: HTTP/2 stops one answer and goes on with the others.
     untaken: BTreeMap<u64, Instant>,
     next_id: u64,
+    /// When it had to make way for another connection.
+    ended: Option<Instant>,
 }
 
 impl Default for Activity {
@@ -75,6 +51,7 @@ impl Default for Activity {
                 is_http2: false,
                 untaken: BTreeMap::new(),
                 next_id: 0,
+                ended: None,
             }),
             changed: Notify::new(),
         }
@@ -109,10 +86,26 @@ impl Activity {
         }
     }
 
+    /// Since when the connection waits for a request or the end of one's head; `None` while it is
+    /// answered, and when it was ended.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        match state.phase {
+            Phase::Idle(since) | Phase::Head(since) if state.ended.is_none() => Some(since),
+            _ => None,
+        }
+    }
+
+    /// Ends the connection, so that another one has its place.
+    pub(super) fn end(&self) {
+        self.lock().ended = Some(Instant::now());
+        self.changed.notify_one();
+    }
+
     /// Resolves when the connection has taken too long for what it is doing.
-    pub(super) async fn overdue(&self, timeouts: &Timeouts) {
+    pub(super) async fn overdue(&self, settings: &ConnectionSettings) {
         loop {
-            let deadline = self.lock().deadline(timeouts);
+            let deadline = self.lock().deadline(settings);
             let passed = async {
                 match deadline {
                     Some(deadline) => sleep_until(deadline).await,
@@ -121,7 +114,7 @@ impl Activity {
             };
             tokio::select! {
                 () = self.changed.notified() => {}
-                () = passed => if self.lock().deadline(timeouts) == deadline { return },
+                () = passed => if self.lock().deadline(settings) == deadline { return },
             }
         }
     }
@@ -134,14 +127,17 @@ impl Activity {
 
 impl State {
     /// When what the connection does now has taken too long, if nothing changes until then.
-    fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
+    fn deadline(&self, settings: &ConnectionSettings) -> Option<Instant> {
+        if self.ended.is_some() {
+            return self.ended;
+        }
         match self.phase {
-            Phase::Idle(since) => Some(since + timeouts.idle),
-            Phase::Head(since) => Some(since + timeouts.header),
+            Phase::Idle(since) => Some(since + settings.idle),
+            Phase::Head(since) => Some(since + settings.header),
             Phase::Requests if self.is_http2 => {
                 let oldest = self.untaken.values().min().copied();
                 // Without one the time is another at each look, so that nothing ends then.
-                Some(oldest.unwrap_or_else(Instant::now) + timeouts.write)
+                Some(oldest.unwrap_or_else(Instant::now) + settings.write)
             }
             Phase::Requests => None,
         }

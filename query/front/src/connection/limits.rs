@@ -47,18 +47,26 @@ impl ConnectionLimits {
         if open.all >= self.max {
             return Err(Limit::All(self.max));
         }
-        let of_network = open.by_network.entry(network).or_default();
-        if *of_network >= self.max_per_address {
+        if open.by_network.get(&network).copied().unwrap_or_default() >= self.max_per_address {
             return Err(Limit::PerAddress(self.max_per_address));
         }
-        *of_network += 1;
+        Ok(self.count(&mut open, network))
+    }
+
+    /// The same whatever the limits say: another connection was ended for this one.
+    pub(crate) fn admit_beyond(&self, address: IpAddr) -> Permit {
+        self.count(&mut lock(&self.open), network_of(address))
+    }
+
+    fn count(&self, open: &mut Open, network: IpAddr) -> Permit {
+        *open.by_network.entry(network).or_default() += 1;
         open.all += 1;
         metrics::gauge!(self.gauge).set(open.all as f64);
-        Ok(Permit {
+        Permit {
             network,
             gauge: self.gauge,
             open: self.open.clone(),
-        })
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::connection::limits::Limit;
+use crate::connection::settings::ConnectionSettings;
 use crate::error::{ErrorCode, QueryError};
 
 /// Refusals answered at once; those beyond are closed without a word.
@@ -18,15 +19,20 @@ const MAX_ANSWERED: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers connections that are over a limit.
-pub(super) struct Refusals(Arc<Semaphore>);
-
-impl Default for Refusals {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_ANSWERED)))
-    }
+pub(super) struct Refusals {
+    answered: Arc<Semaphore>,
+    settings: ConnectionSettings,
 }
 
 impl Refusals {
+    /// Says what these settings are.
+    pub(super) fn new(settings: ConnectionSettings) -> Self {
+        Self {
+            answered: Arc::new(Semaphore::new(MAX_ANSWERED)),
+            settings,
+        }
+    }
+
     /// Counts a connection that closes without an answer, which over TLS would cost a handshake.
     pub(super) fn close(&self, limit: Limit) {
         let name = match limit {
@@ -39,12 +45,12 @@ impl Refusals {
     /// Says which limit it was and closes.
     pub(super) fn answer(&self, tasks: &mut JoinSet<()>, stream: TcpStream, limit: Limit) {
         self.close(limit);
-        let Ok(permit) = self.0.clone().try_acquire_owned() else {
+        let Ok(permit) = self.answered.clone().try_acquire_owned() else {
             return;
         };
+        let (status, error) = describe(limit, &self.settings);
         tasks.spawn(async move {
             let _permit = permit;
-            let (status, error) = describe(limit);
             let _ = timeout(PATIENCE, write_refusal(stream, status, error)).await;
         });
     }
@@ -78,14 +84,14 @@ async fn write_refusal(
     Ok(())
 }
 
-fn describe(limit: Limit) -> (&'static str, QueryError) {
+fn describe(limit: Limit, settings: &ConnectionSettings) -> (&'static str, QueryError) {
     match limit {
         Limit::All(max) => (
             "503 Service Unavailable",
             QueryError::new(
                 ErrorCode::ConnectionLimit,
                 format!("{max} connections are open, which is the limit"),
-                "try again in a second, or raise query.max_connections",
+                settings.hint("try again in a second", "max_connections"),
             ),
         ),
         Limit::PerAddress(max) => (
@@ -93,7 +99,7 @@ fn describe(limit: Limit) -> (&'static str, QueryError) {
             QueryError::new(
                 ErrorCode::RateLimit,
                 format!("{max} connections from this address are open, which is the limit"),
-                "close some, or raise query.max_connections_per_address",
+                settings.hint("close some", "max_connections_per_address"),
             ),
         ),
     }

@@ -10,7 +10,8 @@ impl Page for Compliance {
         "Compliance"
     }
     fn doc(&self) -> &'static str {
-        "Violations as a work list, the score with its terms, and inspections with findings."
+        "Violations as a work list, the score with its terms, and inspections with findings and \
+         photos."
     }
     fn paths(&self) -> &'static [&'static str] {
         &["/compliance", "/compliance/{violation}"]

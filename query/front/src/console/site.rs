@@ -6,6 +6,7 @@ use crate::console::Console;
 
 mod debug;
 mod decisions;
+mod events;
 mod machines;
 mod overview;
 mod sign_in;
@@ -21,6 +22,7 @@ pub static SITE: Console = Console {
         &overview::Overview,
         &machines::Machines,
         &decisions::Decisions,
+        &events::Events,
         &debug::Debug,
         &sign_in::SignIn,
     ],

@@ -12,9 +12,12 @@ use axum::routing::get;
 use chrono::DateTime;
 use headframe_schemas::stream::anomalies::{DETECTORS, SOURCES};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::access::Permission;
+use crate::answers::anomalies::{Reading, ReadingsAnswer};
+use crate::answers::described::AnswerType;
+use crate::answers::table_row::TableRow;
 use crate::app_state::AppState;
 use crate::chart_axis::AxisUnit;
 use crate::clock::now_us;
@@ -53,6 +56,7 @@ pub(crate) static NUMBERS: Route = Route {
           step it is the reading that differs most from what was expected.",
     schema: Schema {
         query: &[SITE, SOURCE, SIGNAL, DETECTOR, SINCE],
+        answer: Some(AnswerType::new::<ReadingsAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(numbers)),
@@ -95,17 +99,20 @@ struct ReadingsRequest {
 async fn numbers(
     State(app): State<Arc<AppState>>,
     QueryParams(request): QueryParams<ReadingsRequest>,
-) -> Result<Json<Value>, QueryError> {
+) -> Result<Json<ReadingsAnswer>, QueryError> {
     let unit = unit(&request);
     let (anomaly, series) = readings(&app, request).await?;
-    let points = series.points.iter();
-    let points: Vec<Value> = points
-        .map(|(at_s, value)| json!({"at_s": at_s, "value": value}))
-        .collect();
-    Ok(Json(json!({
-        "anomaly": anomaly, "unit": unit.symbol, "from_s": series.from_s, "to_s": series.to_s,
-        "step_s": series.step_s, "points": points,
-    })))
+    let points = series.points.into_iter();
+    Ok(Json(ReadingsAnswer {
+        anomaly: TableRow::new(anomaly),
+        unit: unit.symbol.to_owned(),
+        from_s: series.from_s,
+        to_s: series.to_s,
+        step_s: series.step_s,
+        points: points
+            .map(|(at_s, value)| Reading { at_s, value })
+            .collect(),
+    }))
 }
 
 async fn drawn(
@@ -217,6 +224,8 @@ fn moment_s(row: &Row, name: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) static BAN: Route = Route {
             Param::text("reason", "Why, for the rows and whoever asks later.").required(),
             Param::integer("for_s", 1, i64::MAX, "Seconds it lasts; for ever without."),
         ]),
-        ..Schema::JSON
+        ..Schema::MADE
     },
     handler: Handler::Service,
 };

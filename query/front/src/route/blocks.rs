@@ -12,6 +12,8 @@ use serde::Deserialize;
 
 use crate::access::Permission;
 use crate::answer_version::AnswerVersion;
+use crate::answers::blocks::BlocksAnswer;
+use crate::answers::described::AnswerType;
 use crate::app_state::AppState;
 use crate::encoded_json::EncodedJson;
 use crate::error::QueryError;
@@ -41,6 +43,7 @@ pub(crate) static ROUTE: Route = Route {
     schema: Schema {
         query: &[Param::text("pool", "Only of this pool."), LIMIT, BEFORE],
         response: ResponseBody::Page { cursor: "before" },
+        answer: Some(AnswerType::new::<BlocksAnswer>()),
         streams: Some(&["blocks"]),
         ..Schema::JSON
     },

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::access::Permission;
@@ -36,6 +36,13 @@ const LONG_POLL: Param = Param::new(
 );
 /// What jQuery adds so that nothing between keeps an answer.
 const CACHE_BUSTER: Param = Param::text("_", "Anything; it is not looked at.");
+
+/// A number, or none where the value is empty: so jQuery sends what a page does not have yet.
+fn number_or_nothing<'de, D: Deserializer<'de>>(value: D) -> Result<Option<i64>, D::Error> {
+    let text = String::deserialize(value)?;
+    let number = (!text.is_empty()).then(|| text.parse());
+    number.transpose().map_err(serde::de::Error::custom)
+}
 
 /// What a request of this shape may name.
 #[derive(Debug, Default, Deserialize)]
@@ -97,7 +104,7 @@ pub(crate) static PAYMENTS: Route = Route {
                 "time",
                 0,
                 i64::MAX,
-                "Only payments before, seconds since 1970.",
+                "Only payments before, seconds since 1970; empty for all.",
             ),
             CACHE_BUSTER,
         ],
@@ -114,13 +121,36 @@ pub(crate) static BLOCKS: Route = Route {
     doc: "Thirty blocks below `?height=` in the shape of cryptonote-nodejs-pool, newest first.",
     schema: Schema {
         query: &[
-            Param::integer("height", 0, i64::MAX, "Only blocks below."),
+            Param::integer("height", 0, i64::MAX, "Only blocks below; empty for all."),
             CACHE_BUSTER,
         ],
         response: ResponseBody::List,
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(blocks)),
+};
+
+pub(crate) static BLOCK_EXPLORERS: Route = Route {
+    method: Method::GET,
+    path: "/api/cryptonote-nodejs-pool/block_explorers",
+    permission: Permission::PublicPage,
+    doc: "Where the chain is looked at in the shape of cryptonote-nodejs-pool, by the coin's name: \
+          `blockchainExplorer` and `transactionExplorer` with `{id}`, empty where nobody shows it.",
+    schema: Schema {
+        query: &[CACHE_BUSTER],
+        ..Schema::JSON
+    },
+    handler: Handler::Front(|| get(block_explorers)),
+};
+
+pub(crate) static APIS: Route = Route {
+    method: Method::GET,
+    path: "/api/cryptonote-nodejs-pool/get_apis",
+    permission: Permission::PublicPage,
+    doc: "The pools of other chains that are mined beside this one, in the shape of \
+          cryptonote-nodejs-pool: none, `{}`. Its website asks before it asks for anything else.",
+    schema: BLOCK_EXPLORERS.schema,
+    handler: Handler::Front(|| get(apis)),
 };
 
 pub(crate) static TOP_MINERS: Route = Route {
@@ -130,7 +160,10 @@ pub(crate) static TOP_MINERS: Route = Route {
     doc: "The ten miners with the most work of a day in the shape of cryptonote-nodejs-pool, by \
           shortened addresses.",
     schema: Schema {
-        query: &[CACHE_BUSTER],
+        query: &[
+            Param::text("time", "Anything; it is not looked at."),
+            CACHE_BUSTER,
+        ],
         response: ResponseBody::List,
         ..Schema::JSON
     },
@@ -221,6 +254,7 @@ async fn miner_for(app: &AppState, address: &str) -> Result<EncodedJson, QueryEr
 #[serde(deny_unknown_fields)]
 struct PaymentsRequest {
     address: Option<String>,
+    #[serde(default, deserialize_with = "number_or_nothing")]
     time: Option<i64>,
     #[serde(rename = "_")]
     _unused: Option<String>,
@@ -244,6 +278,7 @@ async fn payments(
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BlocksRequest {
+    #[serde(default, deserialize_with = "number_or_nothing")]
     height: Option<i64>,
     #[serde(rename = "_")]
     _unused: Option<String>,
@@ -260,9 +295,43 @@ async fn blocks(
     Ok(visitor_answer(&app, key, make).await?.into_response())
 }
 
+/// A request that names nothing that matters.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainRequest {
+    #[serde(rename = "_")]
+    _unused: Option<String>,
+}
+
+async fn block_explorers(
+    State(app): State<Arc<AppState>>,
+    QueryParams(_): QueryParams<PlainRequest>,
+) -> Result<Response, QueryError> {
+    let chain = &app.pool_terms()?.chain;
+    let link = |link: &Option<String>| {
+        let link = link.as_deref().unwrap_or_default();
+        link.replace("{hash}", "{id}")
+    };
+    let links = json!({
+        "blockchainExplorer": link(&chain.explorer_block),
+        "transactionExplorer": link(&chain.explorer_transaction),
+    });
+    Ok(Json(json!({chain.name.as_str(): links})).into_response())
+}
+
+async fn apis(
+    State(app): State<Arc<AppState>>,
+    QueryParams(_): QueryParams<PlainRequest>,
+) -> Result<Response, QueryError> {
+    app.pool_terms()?;
+    Ok(Json(json!({})).into_response())
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TopRequest {
+    #[serde(rename = "time")]
+    _time: Option<String>,
     #[serde(rename = "_")]
     _unused: Option<String>,
 }

@@ -6,11 +6,12 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::error::QueryError;
+use crate::format::DEFAULT_WIDTH;
 use crate::reports::ChartSpan;
 use crate::route::schema::{Param, ValueType};
 
 /// Pixels of a drawing: the least and the most, and what it has unless asked otherwise.
-const WIDTHS: (i64, i64, u32) = (240, 2_000, 720);
+const WIDTHS: (i64, i64, u32) = (240, 2_000, DEFAULT_WIDTH);
 const HEIGHTS: (i64, i64, u32) = (80, 1_000, 220);
 
 pub(super) const WIDTH: Param =

@@ -9,6 +9,8 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::access::Permission;
+use crate::answers::described::AnswerType;
+use crate::answers::efforts::EffortsAnswer;
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params::QueryParams;
@@ -31,6 +33,7 @@ pub(crate) static ROUTE: Route = Route {
           seconds.",
     schema: Schema {
         query: &[Param::text("pool", "Only of this pool.")],
+        answer: Some(AnswerType::new::<EffortsAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(efforts)),

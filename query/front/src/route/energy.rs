@@ -21,7 +21,7 @@ use crate::error::QueryError;
 use crate::query_params::{QueryParams, time};
 use crate::reports::{EnergyWindows, Row};
 use crate::route::schema::{Param, Schema, ValueType};
-use crate::route::{Handler, Route};
+use crate::route::{Handler, Route, energy_zone};
 
 pub(super) const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
@@ -38,7 +38,8 @@ pub(super) const OF: Param = Param::new(
 const ID: Param = Param::text("id", "Only of this one, as it is registered.");
 pub(super) const ZONE: Param = Param::text(
     "zone",
-    "The time zone that days are counted in, such as Europe/Oslo; UTC unless asked otherwise.",
+    "The time zone that days are counted in, such as Europe/Oslo; that of the site unless asked \
+     otherwise.",
 );
 
 pub(crate) static CURRENT: Route = Route {
@@ -77,8 +78,9 @@ pub(crate) static DAILY: Route = Route {
     method: Method::GET,
     path: "/api/v1/energy/daily",
     permission: Permission::Read,
-    doc: "The same by the day of a time zone, 23 to 25 hours; `?of=`, `?id=`, `?zone=`, `?from=` \
-          and `?to=` days, both included, the last seven unless asked otherwise.",
+    doc: "The same by the day of the site's time zone, or of `?zone=`, 23 to 25 hours; `?of=`, \
+          `?id=`, `?from=` and `?to=` days, both included, the last seven unless asked \
+          otherwise. Each row has its `zone`.",
     schema: Schema {
         query: &[
             OF,
@@ -151,14 +153,29 @@ async fn daily(
     State(app): State<Arc<AppState>>,
     QueryParams(request): QueryParams<DaysRequest>,
 ) -> Result<Json<Value>, QueryError> {
-    let zone = zone(request.zone)?;
     let (of, id) = (energy_of(request.of)?, id(request.id)?);
-    let windows = days(of, id, zone, request.from, request.to)?;
-    let mut rows = app.reports()?.energy(&windows).await?;
-    rows.iter_mut().for_each(|row| local_times(row, zone));
-    Ok(Json(
-        json!({"of": windows.of.name, "zone": zone.name(), "rows": rows}),
-    ))
+    let zones = energy_zone::of_answer(&app, of, id.as_deref(), request.zone.as_deref())?;
+    let mut rows = Vec::new();
+    for zone in &zones {
+        let (from, to) = (request.from.clone(), request.to.clone());
+        let windows = days(of, id.clone(), *zone, from, to)?;
+        let mut found = app.reports()?.energy(&windows).await?;
+        if zones.len() > 1 {
+            found.retain(|row| energy_zone::is_of(&app, of, text(row, "id"), *zone));
+        }
+        found.iter_mut().for_each(|row| local_times(row, *zone));
+        rows.extend(found);
+    }
+    // By the day that the clocks of each show.
+    let place = |row: &Row| {
+        let day = text(row, "from").get(..10).unwrap_or_default();
+        (day.to_owned(), text(row, "id").to_owned())
+    };
+    rows.sort_by_cached_key(place);
+    let zone = zones.first().filter(|_| zones.len() == 1);
+    Ok(Json(json!({
+        "of": of.name, "zone": zone.map(|zone| zone.name()), "rows": rows,
+    })))
 }
 
 async fn allocations(State(app): State<Arc<AppState>>) -> Result<Json<Value>, QueryError> {
@@ -214,8 +231,13 @@ pub(super) fn days(
     })
 }
 
-/// The times of a row by the clocks of a zone.
+fn text<'a>(row: &'a Row, name: &str) -> &'a str {
+    row.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The times of a row by the clocks of a zone, and the zone.
 fn local_times(row: &mut Row, zone: Zone) {
+    row.insert("zone".to_owned(), json!(zone.name()));
     for name in ["from", "to"] {
         let time = row.get(name).and_then(Value::as_str);
         let time = time.and_then(|time| DateTime::parse_from_rfc3339(time).ok());
@@ -249,18 +271,6 @@ pub(super) fn id(id: Option<String>) -> Result<Option<String>, QueryError> {
         })?;
     }
     Ok(id)
-}
-
-pub(super) fn zone(name: Option<String>) -> Result<Zone, QueryError> {
-    let Some(name) = name else {
-        return Ok(Zone::UTC);
-    };
-    name.parse().map_err(|_| {
-        QueryError::bad_request(
-            "zone names no time zone",
-            "zones are called as in the IANA database, such as Europe/Oslo",
-        )
-    })
 }
 
 /// A moment of a day of a zone, microseconds since 1970.

@@ -20,7 +20,7 @@ use crate::error::QueryError;
 use crate::query_params::QueryParams;
 use crate::reports::{EnergyWindows, Row};
 use crate::route::schema::{Param, ResponseBody, Schema};
-use crate::route::{Handler, Route, drawing, energy, power};
+use crate::route::{Handler, Route, drawing, energy, energy_zone, power};
 
 /// The part of a bar's time that may be missing without its being pale.
 const MISSING: f64 = 0.02;
@@ -39,8 +39,9 @@ pub(crate) static HOURLY: Route = Route {
     method: Method::GET,
     path: "/api/v1/energy/hourly.svg",
     permission: Permission::Read,
-    doc: "Energy of one by the hour, drawn as bars, labelled by the clocks of `?zone=`; an hour \
-          that was not measured as a whole is pale, and one without any sample is not there.",
+    doc: "Energy of one by the hour, drawn as bars, labelled by the clocks of its site or of \
+          `?zone=`; an hour that was not measured as a whole is pale, and one without any sample \
+          is not there.",
     schema: Schema {
         query: PARAMS,
         response: ResponseBody::Drawing,
@@ -53,7 +54,7 @@ pub(crate) static DAILY: Route = Route {
     method: Method::GET,
     path: "/api/v1/energy/daily.svg",
     permission: Permission::Read,
-    doc: "The same by the day of the time zone.",
+    doc: "The same by the day of the site's time zone, or of `?zone=`.",
     schema: Schema {
         query: PARAMS,
         response: ResponseBody::Drawing,
@@ -79,8 +80,8 @@ async fn hourly(
     QueryParams(request): QueryParams<BarsRequest>,
 ) -> Result<Response, QueryError> {
     let size = drawing::size(request.width, request.height)?;
-    let zone = energy::zone(request.zone)?;
     let (of, id) = power::whose(request.of, request.id)?;
+    let zone = energy_zone::of_one(&app, of, &id, request.zone.as_deref())?;
     let windows = energy::hours(of, Some(id), request.from, request.to)?;
     let hours = (windows.from_us..windows.to_us)
         .step_by(energy::HOUR_US as usize)
@@ -94,8 +95,8 @@ async fn daily(
     QueryParams(request): QueryParams<BarsRequest>,
 ) -> Result<Response, QueryError> {
     let size = drawing::size(request.width, request.height)?;
-    let zone = energy::zone(request.zone)?;
     let (of, id) = power::whose(request.of, request.id)?;
+    let zone = energy_zone::of_one(&app, of, &id, request.zone.as_deref())?;
     let windows = energy::days(of, Some(id), zone, request.from, request.to)?;
     let days = windows.spans.clone();
     drawn(&app, &windows, days, (zone, "%m-%d"), size).await

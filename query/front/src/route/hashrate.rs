@@ -10,9 +10,10 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::access::Permission;
+use crate::answers::described::AnswerType;
+use crate::answers::hashrate::HashrateAnswer;
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params;
@@ -63,6 +64,7 @@ pub(crate) static OF_POOL: Route = Route {
           seconds.",
     schema: Schema {
         query: &[POOL, drawing::SPAN],
+        answer: Some(AnswerType::new::<HashrateAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(of_pool)),
@@ -89,6 +91,7 @@ pub(crate) static OF_MINER: Route = Route {
     schema: Schema {
         path: ADDRESS,
         query: &[drawing::SPAN],
+        answer: Some(AnswerType::new::<HashrateAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(of_miner)),
@@ -158,15 +161,7 @@ async fn series(
 }
 
 fn numbers(series: &TimeSeries) -> Response {
-    let points: Vec<_> = series
-        .points
-        .iter()
-        .map(|(at, rate)| json!({"at_s": at, "hashrate_hs": rate}))
-        .collect();
-    Json(json!({
-        "from_s": series.from_s, "to_s": series.to_s, "step_s": series.step_s, "points": points,
-    }))
-    .into_response()
+    Json(HashrateAnswer::from(series)).into_response()
 }
 
 async fn drawn(

@@ -20,7 +20,10 @@ pub(crate) static ROUTE: Route = Route {
     path: "/health",
     permission: Permission::Probe,
     doc: "Whether NATS and the storage answer; 503 when one does not.",
-    schema: Schema::JSON,
+    schema: Schema {
+        statuses: &[200, 503],
+        ..Schema::JSON
+    },
     handler: Handler::Front(|| get(health)),
 };
 

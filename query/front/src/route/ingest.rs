@@ -21,6 +21,11 @@ pub(crate) static ROUTE: Route = Route {
                 i64::MAX,
                 "The number of the request; one that was taken before is not taken again.",
             ),
+            Param::text(
+                "Headframe-Site",
+                "The site that forwards rows of its own JetStream: rows that name their own \
+                 producer keep it.",
+            ),
         ],
         body: RequestBody::Bytes(&[
             "application/x-ndjson",

@@ -11,9 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use headframe_schemas::stream::instructions::{Instruction, KINDS};
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::access::Permission;
+use crate::answers::described::AnswerType;
+use crate::answers::payments::InstructionAnswer;
 use crate::app_state::AppState;
 use crate::clock::now_us;
 use crate::error::QueryError;
@@ -58,6 +59,7 @@ pub(crate) static ROUTE: Route = Route {
             Param::text("tx_id", "The transaction that was found."),
             Param::text("reason", "Why."),
         ]),
+        answer: Some(AnswerType::new::<InstructionAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| post(instruct)),
@@ -86,7 +88,7 @@ async fn instruct(
     if let Some(pending) = pending.as_deref_mut() {
         pending.confirm(event_time);
     }
-    Ok(Json(json!({"done": true, "note": note})).into_response())
+    Ok(Json(InstructionAnswer { done: true, note }).into_response())
 }
 
 fn refuse(message: impl Into<String>) -> QueryError {

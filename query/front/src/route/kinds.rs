@@ -18,7 +18,7 @@ pub(crate) static ROUTE: Route = Route {
     doc: "The kinds of resources of the registry, with the type, unit, limits and meaning of each \
           field: what forms are made from.",
     schema: Schema::JSON,
-    handler: Handler::Front(|| get(kinds)),
+    handler: Handler::MemoryPage(|| get(kinds)),
 };
 
 async fn kinds() -> Json<Value> {
@@ -78,6 +78,8 @@ fn type_name(field: &Field) -> &'static str {
         (Format::Reference(_), _) => "id",
         (Format::TimeZone, _) => "time_zone",
         (Format::Country, _) => "country",
+        (Format::HttpUrl, _) => "url",
+        (Format::Photos, _) => "photos",
         (_, Kind::Timestamp | Kind::Date) => "time",
         (_, Kind::Int | Kind::SmallInt) => "whole_number",
         (_, Kind::Float | Kind::Decimal) => "number",
@@ -113,6 +115,7 @@ mod tests {
         );
         let power = field("machines", "rated_power_w");
         assert_eq!((&power["unit"], &power["most"]), (&json!("W"), &json!(1e6)));
+        assert_eq!(field("sites", "controller")["type"], "url");
         let status = field("sites", "status");
         assert_eq!(status["words"][0], "planned");
         let time = field("meters", "installed_at");

@@ -13,11 +13,11 @@ use serde_json::json;
 
 use crate::access::Permission;
 use crate::access::accounts::store::StoreError;
-use crate::access::accounts::{Accounts, LoginError, Wire};
+use crate::access::accounts::{LoginError, Wire};
 use crate::access::cookie::SessionCookie;
-use crate::access::jwt::{Purpose, VerifiedJwt};
+use crate::access::jwt::Purpose;
 use crate::app_state::AppState;
-use crate::error::{ErrorCode, QueryError};
+use crate::error::QueryError;
 use crate::peer::LimitedAddress;
 use crate::route::schema::{Param, RequestBody, Schema};
 use crate::route::{Handler, Route};
@@ -111,7 +111,7 @@ async fn logout(
         let tokens = app.wallet_login().ok().map(|login| &login.tokens);
         let signed = tokens.and_then(|tokens| tokens.verify(Purpose::Session, id).ok());
         match signed {
-            Some(session) => end_signed(accounts, &session).await,
+            Some(session) => accounts.log_out_signed(&session).await,
             None => accounts.log_out(id).await,
         }
         .map_err(unavailable)?;
@@ -119,16 +119,6 @@ async fn logout(
     let mut response = Json(json!({"done": true})).into_response();
     set_cookie(&mut response, cookie.clear());
     Ok(response)
-}
-
-/// Ends a session that this system signed; once is enough.
-async fn end_signed(accounts: &Accounts, session: &VerifiedJwt) -> Result<(), StoreError> {
-    let Some(id) = session.id.as_deref().filter(|id| !accounts.has_ended(id)) else {
-        return Ok(());
-    };
-    accounts.end_signed_session(id, session.ends_us).await?;
-    accounts.note_logout(&session.principal);
-    Ok(())
 }
 
 /// Sets or takes away the cookie of a session.
@@ -142,9 +132,5 @@ pub(super) fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
 
 /// The store does not answer: later it may.
 pub(super) fn unavailable(error: StoreError) -> QueryError {
-    QueryError::new(
-        ErrorCode::Storage,
-        error.to_string(),
-        "see /ready; it may be tried again",
-    )
+    error.into()
 }

@@ -31,7 +31,7 @@ async fn metrics(State(app): State<Arc<AppState>>) -> Response {
         return QueryError::new(
             ErrorCode::NotFound,
             "this process keeps no metrics",
-            "start it with metrics enabled",
+            "query.metrics in the configuration says whether it does",
         )
         .into_response();
     };

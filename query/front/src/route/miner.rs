@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::access::Permission;
+use crate::answers::described::AnswerType;
+use crate::answers::miner::MinerAnswer;
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params;
@@ -22,6 +24,7 @@ pub(crate) static ROUTE: Route = Route {
     doc: "One miner over all pools: the same, all shares that are kept, its blocks.",
     schema: Schema {
         path: ADDRESS,
+        answer: Some(AnswerType::new::<MinerAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(about)),

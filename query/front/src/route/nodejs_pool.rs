@@ -12,7 +12,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::access::Permission;
@@ -25,7 +24,10 @@ use crate::route::{Handler, Route};
 
 mod charts;
 mod miner;
+mod page;
 mod pool;
+
+use page::Page;
 
 const PAGE: &[Param] = &[
     Param::integer("page", 0, 1_000, "The page, 0 being the newest."),
@@ -41,37 +43,12 @@ const POOL_TYPE: &[Param] = &[Param::text(
     "How the pool shares out: its scheme, or global.",
 )
 .required()];
+const COIN_PORT: &[Param] =
+    &[Param::text("coin_port", "The port by which the coin is named.").required()];
 const MINER_WORKER: &[Param] = &[
     Param::text("address", "The wallet address that the miner logs in with.").required(),
     Param::text("identifier", "A worker's name.").required(),
 ];
-
-/// A page of a list.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Page {
-    page: Option<i64>,
-    limit: Option<i64>,
-}
-
-impl Page {
-    const SIZES: &[i64] = &[15, 50, 100];
-
-    fn limit(self) -> usize {
-        let wanted = self.limit.filter(|limit| Self::SIZES.contains(limit));
-        wanted.unwrap_or(15) as usize
-    }
-
-    /// Rows before it.
-    fn skipped(self) -> usize {
-        self.page.unwrap_or(0).clamp(0, 1_000) as usize * self.limit()
-    }
-
-    /// The rows of the page.
-    fn cut(self, rows: impl Iterator<Item = Value>) -> Value {
-        rows.skip(self.skipped()).take(self.limit()).collect()
-    }
-}
 
 /// A route of this shape that reads tables.
 const fn page_route(
@@ -177,6 +154,16 @@ pub(crate) static POOL_BLOCKS_OF: Route = page_route(
     "The same of one scheme.",
     TYPED_LIST,
     || get(async |state, Path(of): Path<String>, page| pool_blocks(state, Some(of), page).await),
+);
+pub(crate) static COIN_BLOCKS: Route = page_route(
+    "/api/nodejs-pool/pool/coin_altblocks/{coin_port}",
+    "The blocks of a coin other than Monero by the usual port of its daemon's RPC, in the shape of \
+     nodejs-pool; none of a coin that the pool does not mine.",
+    Schema {
+        path: COIN_PORT,
+        ..LIST
+    },
+    || get(coin_blocks),
 );
 pub(crate) static POOL_PAYMENTS: Route = page_route(
     "/api/nodejs-pool/pool/payments",
@@ -357,6 +344,19 @@ async fn pool_blocks(
     }
     let name = format!("blocks {} {}", page.skipped(), page.limit());
     cached_for_visitor(&app, name, async || pool::blocks(&app, page).await).await
+}
+
+async fn coin_blocks(
+    State(app): State<Arc<AppState>>,
+    Path(port): Path<String>,
+    QueryParams(page): QueryParams<Page>,
+) -> Result<Response, QueryError> {
+    let chain = &app.pool_terms()?.chain;
+    if port.parse() != Ok(chain.daemon_port) {
+        return Ok(Json(json!([])).into_response());
+    }
+    let name = format!("coin blocks {} {}", page.skipped(), page.limit());
+    cached_for_visitor(&app, name, async || pool::coin_blocks(&app, page).await).await
 }
 
 async fn pool_payments(

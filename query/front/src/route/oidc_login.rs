@@ -43,6 +43,7 @@ pub(crate) static BEGIN: Route = Route {
     doc: "Sends a browser to the identity provider of `access.oidc` to sign in there.",
     schema: Schema {
         response: ResponseBody::Text,
+        statuses: &[303],
         ..Schema::JSON
     },
     handler: Handler::Front(|| get(begin)),
@@ -61,6 +62,7 @@ pub(crate) static CALLBACK: Route = Route {
             Param::text("iss", "The provider, as it calls itself."),
         ],
         response: ResponseBody::Text,
+        statuses: &[303],
         ..Schema::JSON
     },
     handler: Handler::Front(|| get(finish)),

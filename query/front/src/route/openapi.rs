@@ -11,6 +11,8 @@ use crate::route::schema::Schema;
 use crate::route::{Handler, Route};
 
 mod document;
+mod items;
+mod values;
 
 pub use document::{document, operation_id};
 

@@ -10,9 +10,13 @@ use axum::routing::get;
 use axum::{Extension, Json};
 use headframe_schemas::payment::{PayerStatus, WalletBalance};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use crate::access::{Permission, Principal};
+use crate::answers::described::AnswerType;
+use crate::answers::payments::{
+    AccountReason, DueAccount, LedgerAnswer, MinerPaymentsAnswer, PayerAnswer, PaymentsAnswer,
+    WalletNow,
+};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::payment_service::{PaymentService, PaymentServiceError};
@@ -34,6 +38,7 @@ pub(crate) static LIST: Route = Route {
             BEFORE,
         ],
         response: ResponseBody::Page { cursor: "before" },
+        answer: Some(AnswerType::new::<PaymentsAnswer>()),
         streams: Some(&["payments"]),
         ..Schema::JSON
     },
@@ -45,8 +50,11 @@ pub(crate) static STATE: Route = Route {
     path: "/api/v1/payments/state",
     permission: Permission::Read,
     doc: "What the payer does now and who is due, on the process that runs it.",
-    schema: Schema::JSON,
-    handler: Handler::Front(|| get(state)),
+    schema: Schema {
+        answer: Some(AnswerType::new::<PayerAnswer>()),
+        ..Schema::JSON
+    },
+    handler: Handler::MemoryPage(|| get(state)),
 };
 
 pub(crate) static LEDGER: Route = Route {
@@ -62,6 +70,7 @@ pub(crate) static LEDGER: Route = Route {
             Param::text("before", "The cursor that the page before named as `next`."),
         ],
         response: ResponseBody::Page { cursor: "before" },
+        answer: Some(AnswerType::new::<LedgerAnswer>()),
         streams: Some(&["payouts", "payments", "instructions"]),
         ..Schema::JSON
     },
@@ -78,6 +87,7 @@ pub(crate) static OF_MINER: Route = Route {
         path: ADDRESS,
         query: &[LIMIT, BEFORE],
         response: ResponseBody::Page { cursor: "before" },
+        answer: Some(AnswerType::new::<MinerPaymentsAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(miner)),
@@ -134,41 +144,40 @@ async fn state(State(app): State<Arc<AppState>>) -> Result<Response, QueryError>
             "ask the process with the role payments",
         ));
     };
-    Ok(Json(payer_json(&service.rules().pool, &status)).into_response())
+    Ok(Json(payer(service.rules().pool, status)).into_response())
 }
 
-fn payer_json(pool: &str, status: &PayerStatus) -> Value {
-    let due: Vec<_> = status
-        .due
-        .iter()
-        .map(|(account, amount)| json!({"account": account, "amount_atomic": amount.to_string()}))
-        .collect();
-    let with_reasons = |accounts: &[(String, String)]| -> Vec<_> {
+fn payer(pool: String, status: PayerStatus) -> PayerAnswer {
+    let due = |(account, amount): (String, i128)| DueAccount {
+        account,
+        amount_atomic: amount.to_string(),
+    };
+    let with_reasons = |accounts: Vec<(String, String)>| -> Vec<AccountReason> {
+        let accounts = accounts.into_iter();
         accounts
-            .iter()
-            .map(|(account, reason)| json!({"account": account, "reason": reason}))
+            .map(|(account, reason)| AccountReason { account, reason })
             .collect()
     };
-    json!({
-        "pool": pool,
-        "stopped": status.stopped.as_ref().map(ToString::to_string),
-        "waiting": status.waiting.as_ref().map(|waiting| &waiting.reason),
-        "dry_run": status.dry_run,
-        "due": due,
-        "refused": with_reasons(&status.refused),
-        "held": with_reasons(&status.held),
-        "wallet": status.wallet_balance.as_ref().map(wallet_json),
-        "at": status.at,
-    })
+    PayerAnswer {
+        pool,
+        stopped: status.stopped.as_ref().map(ToString::to_string),
+        waiting: status.waiting.map(|waiting| waiting.reason),
+        dry_run: status.dry_run,
+        due: status.due.into_iter().map(due).collect(),
+        refused: with_reasons(status.refused),
+        held: with_reasons(status.held),
+        wallet: status.wallet_balance.as_ref().map(wallet),
+        at: status.at,
+    }
 }
 
-fn wallet_json(wallet: &WalletBalance) -> Value {
-    json!({
-        "unlocked_atomic": wallet.unlocked.to_string(),
-        "total_atomic": wallet.total.to_string(),
-        "owed_atomic": wallet.owed.to_string(),
-        "shortage": wallet.shortage(),
-    })
+fn wallet(wallet: &WalletBalance) -> WalletNow {
+    WalletNow {
+        unlocked_atomic: wallet.unlocked.to_string(),
+        total_atomic: wallet.total.to_string(),
+        owed_atomic: wallet.owed.to_string(),
+        shortage: wallet.shortage(),
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,6 +11,8 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::access::Permission;
+use crate::answers::described::AnswerType;
+use crate::answers::payouts::{BlockPayoutsAnswer, MinerPayoutsAnswer, PayoutKeyAnswer};
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params;
@@ -46,6 +48,7 @@ pub(crate) static OF_MINER: Route = Route {
         path: ADDRESS,
         query: &[LIMIT, BEFORE],
         response: ResponseBody::Page { cursor: "before" },
+        answer: Some(AnswerType::new::<MinerPayoutsAnswer>()),
         streams: Some(&["payouts"]),
         ..Schema::JSON
     },
@@ -70,6 +73,7 @@ pub(crate) static OF_BLOCK: Route = Route {
             ),
         ],
         response: ResponseBody::Page { cursor: "from" },
+        answer: Some(AnswerType::new::<BlockPayoutsAnswer>()),
         streams: Some(&["payouts", "windows"]),
         ..Schema::JSON
     },
@@ -81,7 +85,10 @@ pub(crate) static KEY: Route = Route {
     path: "/api/v1/payouts/key",
     permission: Permission::PublicPage,
     doc: "The public key that signs windows.",
-    schema: Schema::JSON,
+    schema: Schema {
+        answer: Some(AnswerType::new::<PayoutKeyAnswer>()),
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| get(public_key)),
 };
 

@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::access::Permission;
+use crate::answers::described::AnswerType;
+use crate::answers::pool::PoolsAnswer;
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::query_params::QueryParams;
@@ -33,6 +35,7 @@ pub(crate) static ROUTE: Route = Route {
           day, blocks by their latest status. `?pool=` for one. Made at most every two seconds.",
     schema: Schema {
         query: &[Param::text("pool", "Only of this pool.")],
+        answer: Some(AnswerType::new::<PoolsAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(pool)),

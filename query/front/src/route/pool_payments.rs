@@ -9,6 +9,8 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::access::Permission;
+use crate::answers::described::AnswerType;
+use crate::answers::payments::SentPaymentsAnswer;
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params;
@@ -43,6 +45,7 @@ pub(crate) static ROUTE: Route = Route {
             ),
         ],
         response: ResponseBody::Page { cursor: "before" },
+        answer: Some(AnswerType::new::<SentPaymentsAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(list)),

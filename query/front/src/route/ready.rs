@@ -21,7 +21,10 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::Probe,
     doc: "Whether requests may be sent here, and what is missing or worth knowing; 503 when \
           something is missing.",
-    schema: Schema::JSON,
+    schema: Schema {
+        statuses: &[200, 503],
+        ..Schema::JSON
+    },
     handler: Handler::Front(|| get(ready)),
 };
 

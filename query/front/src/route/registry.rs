@@ -22,18 +22,22 @@ use serde_json::{Map, Value, json};
 use crate::access::{Permission, Principal};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
+use crate::photo_store::Photos;
 use crate::registry::{Registry, RegistryFailure, ResourcePage};
 use crate::reports::PastResources;
-use crate::route::schema::{RequestBody, ResponseBody, Schema};
+use crate::route::schema::{ItemShape, RequestBody, ResponseBody, Schema};
 use crate::route::{Handler, Route};
 
 mod answer;
 mod params;
 mod past;
 
-use answer::{item, list_json, refused, wrong_fields};
+pub(super) use answer::item;
+pub(crate) use answer::wrong_fields;
+use answer::{list_json, refused};
 use params::ListParams;
-pub(super) use params::seen_version;
+pub(crate) use params::id_is_missing;
+pub(super) use params::{param, seen_version};
 
 /// Routes of a kind.
 const METHODS: usize = 5;
@@ -61,6 +65,12 @@ pub(super) const fn at(at: usize) -> &'static Route {
     &ROUTES[at / METHODS][at % METHODS]
 }
 
+/// Whether a path is one of these routes.
+pub(crate) fn has_path(path: &str) -> bool {
+    let mut kinds = resource::ALL.iter();
+    kinds.any(|kind| [kind.path, kind.item_path].contains(&path))
+}
+
 /// The kind at this place of [`resource::ALL`].
 struct Kind<const AT: usize>;
 
@@ -80,6 +90,7 @@ impl<const AT: usize> Kind<AT> {
             schema: Schema {
                 query: Self::LIST.as_slice(),
                 response: ResponseBody::Page { cursor: "after" },
+                item: Some(ItemShape::Resource(Self::RESOURCE.name)),
                 ..Schema::JSON
             },
             handler: Handler::Page(|| get(list)),
@@ -91,7 +102,8 @@ impl<const AT: usize> Kind<AT> {
             doc: "Registers a resource: 201, or 409 where there is one of this id.",
             schema: Schema {
                 body: RequestBody::Json(Self::NEW.as_slice()),
-                ..Schema::JSON
+                item: Some(ItemShape::Resource(Self::RESOURCE.name)),
+                ..Schema::MADE
             },
             handler: Handler::Front(|| post(create)),
         },
@@ -103,6 +115,7 @@ impl<const AT: usize> Kind<AT> {
             schema: Schema {
                 path: params::PATH,
                 query: &[params::AS_OF],
+                item: Some(ItemShape::Resource(Self::RESOURCE.name)),
                 ..Schema::JSON
             },
             handler: Handler::Page(|| get(one)),
@@ -117,6 +130,7 @@ impl<const AT: usize> Kind<AT> {
                 path: params::PATH,
                 headers: params::IF_MATCH,
                 body: RequestBody::Json(Self::FIELDS.as_slice()),
+                item: Some(ItemShape::Resource(Self::RESOURCE.name)),
                 ..Schema::JSON
             },
             handler: Handler::Front(|| put(replace)),
@@ -130,6 +144,7 @@ impl<const AT: usize> Kind<AT> {
             schema: Schema {
                 path: params::PATH,
                 headers: params::IF_MATCH,
+                item: Some(ItemShape::Resource(Self::RESOURCE.name)),
                 ..Schema::JSON
             },
             handler: Handler::Front(|| delete(remove)),
@@ -154,7 +169,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestedKind {
     }
 }
 
-fn registry(app: &AppState) -> Result<&dyn Registry, QueryError> {
+pub(super) fn registry(app: &AppState) -> Result<&dyn Registry, QueryError> {
     app.registry.as_deref().ok_or_else(|| {
         QueryError::new(
             ErrorCode::NotFound,
@@ -271,13 +286,22 @@ async fn remove(
     Ok(Json(json!({"deleted": deleted.to_json()})))
 }
 
-async fn change(
+/// Makes a change. Photos that it names are those that are stored.
+pub(super) async fn change(
     app: &AppState,
     principal: &Principal,
     kind: &'static Resource,
     id: String,
     action: Action,
 ) -> Result<ResourceVersion, QueryError> {
+    let registry = registry(app)?;
+    if let Action::Create(values) | Action::Replace { values, .. } = &action {
+        let before = registry.find(kind, &id).map(|found| found.values);
+        let fault = Photos::check(app.photos.as_ref(), kind, before.as_ref(), values).await?;
+        if let Some(fault) = fault {
+            return Err(wrong_fields(kind, [fault]));
+        }
+    }
     let change = Change {
         resource: kind,
         id,
@@ -285,7 +309,7 @@ async fn change(
         actor: principal.name.to_string(),
         role: principal.role.as_ref().map(ToString::to_string),
     };
-    let made = registry(app)?.change(change).await;
+    let made = registry.change(change).await;
     made.map_err(|failure| match failure {
         RegistryFailure::Refused(refusal) => refused(&refusal),
         RegistryFailure::Unavailable(why) => QueryError::new(

@@ -19,7 +19,7 @@ use crate::event_stream;
 use crate::live::{Start, Subscriber, Subscription, View};
 use crate::peer::LimitedAddress;
 use crate::query_params::QueryParams;
-use crate::route::rows::web_socket::{Arrival, SocketTimeouts};
+use crate::route::rows::web_socket::{PendingLogin, SocketTimeouts};
 use crate::route::schema::{Param, ResponseBody, Schema};
 use crate::route::{Handler, Route};
 
@@ -57,6 +57,7 @@ pub(crate) static ROUTE: Route = Route {
             "The place to begin after, before `after`.",
         )],
         response: ResponseBody::Events,
+        statuses: &[200, 101],
         ..Schema::JSON
     },
     handler: Handler::Socket(|| get(rows)),
@@ -141,8 +142,8 @@ async fn rows(
             let seat = wanted.app.subscriptions()?.admit_arrival(address)?;
             let subscribe =
                 async move |principal, access| wanted.subscribe(principal, Arc::new(access)).await;
-            let arrival = Arrival { login, seat };
-            let answer = web_socket::answer_login(upgrade, arrival, subscribe, timeouts);
+            let pending = PendingLogin { login, seat };
+            let answer = web_socket::answer_login(upgrade, pending, subscribe, timeouts);
             Ok(answer)
         }
         (_, None, _) => Err(QueryError::internal("a subscription is of nobody")),

@@ -1,6 +1,8 @@
 //! What a route takes and answers, for the OpenAPI document and whoever reads it. A test asks each
 //! route for what is described here.
 
+use crate::answers::described::AnswerType;
+
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueType {
@@ -19,6 +21,8 @@ pub enum ValueType {
     OneOf(&'static [&'static str]),
     /// True or false.
     Boolean,
+    /// A list of texts.
+    Texts,
     /// Any JSON, which the description explains.
     Any,
 }
@@ -94,10 +98,21 @@ pub enum ResponseBody {
     Text,
     /// A drawing in SVG.
     Drawing,
+    /// Bytes of one of these media types.
+    Bytes(&'static [&'static str]),
     /// Rows in the format that the request wants.
     Rows,
     /// Server-Sent Events that go on.
     Events,
+}
+
+/// The definition of what an answer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemShape {
+    /// A resource of the registry of this kind. Lists have them under the kind's name.
+    Resource(&'static str),
+    /// A row of this stream with every column. Lists have them as `rows`.
+    Row(&'static str),
 }
 
 /// What a request carries and what answers it.
@@ -113,6 +128,14 @@ pub struct Schema {
     pub body: RequestBody,
     /// The answer.
     pub response: ResponseBody,
+    /// What it holds, where a definition says it: one, a list of them, or of a DELETE the one that
+    /// is `deleted`.
+    pub item: Option<ItemShape>,
+    /// The type of the whole answer in JSON, where it has one.
+    pub answer: Option<AnswerType>,
+    /// The statuses that an answer has which is no error: with the body that is described where
+    /// [`has_body`] says so.
+    pub statuses: &'static [u16],
     /// The streams that the answer follows from, where it follows from them and the request alone:
     /// neither from the time nor from who asks.
     pub streams: Option<&'static [&'static str]>,
@@ -126,7 +149,16 @@ impl Schema {
         headers: &[],
         body: RequestBody::None,
         response: ResponseBody::Json,
+        item: None,
+        answer: None,
+        statuses: &[200],
         streams: None,
+    };
+
+    /// The same, answered by 201 when something was made.
+    pub const MADE: Self = Self {
+        statuses: &[201],
+        ..Self::JSON
     };
 
     /// Every parameter outside of the body, with the place that OpenAPI gives it.
@@ -136,6 +168,12 @@ impl Schema {
         let headers = self.headers.iter().map(|param| ("header", param));
         path.chain(query).chain(headers)
     }
+}
+
+/// Whether an answer of this status has the body that its route describes: one that sends a
+/// client elsewhere has none, nor has one that becomes a WebSocket.
+pub fn has_body(status: u16) -> bool {
+    matches!(status, 200..=299 | 400..=599)
 }
 
 /// The variable of a miner's path.

@@ -18,10 +18,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use crate::access::{Permission, Principal, ReadScope};
+use crate::access::{OngoingAccess, Permission, Principal, ReadScope};
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::format::{self, Encoder, Format, Head};
+use crate::route::drawing;
 use crate::route::schema::{Param, RequestBody, ResponseBody, Schema, ValueType};
 use crate::route::{Handler, Route};
 use crate::service::Rows;
@@ -38,7 +39,7 @@ pub const COMPLETE: HeaderName = HeaderName::from_static("headframe-complete");
 pub const VERSION: HeaderName = HeaderName::from_static("headframe-version");
 
 const HINT: &str = "send SQL as text/plain, or JSON {sql, params, format, as_of, timeout_ms, \
-                    max_rows, query_id}";
+                    max_rows, query_id, width}";
 
 /// Bytes worth sending at once.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -46,7 +47,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 const PIECE_WAIT: Duration = Duration::from_millis(100);
 
 /// The keys of a query string.
-static OPTIONS: [Param; 8] = [
+static OPTIONS: [Param; 9] = [
     Param::text("q", "The statement; `sql` is the same."),
     Param::text("sql", "The statement."),
     Param::text("params", "Values of $1 and so on: JSON in a string."),
@@ -55,9 +56,10 @@ static OPTIONS: [Param; 8] = [
     TIMEOUT_MS,
     MAX_ROWS,
     QUERY_ID_PARAM,
+    drawing::WIDTH,
 ];
 /// The fields of a body in JSON.
-static FIELDS: [Param; 7] = [
+static FIELDS: [Param; 8] = [
     Param::text("sql", "The statement.").required(),
     Param::new(
         "params",
@@ -73,6 +75,7 @@ static FIELDS: [Param; 7] = [
     TIMEOUT_MS,
     MAX_ROWS,
     QUERY_ID_PARAM,
+    drawing::WIDTH,
 ];
 const FORMAT: Param = Param::text("format", "The format of the rows; Accept says it as well.");
 const TIMEOUT_MS: Param = Param::integer("timeout_ms", 0, i64::MAX, "The longest that it may run.");
@@ -118,11 +121,13 @@ struct Request {
     timeout_ms: Option<u64>,
     max_rows: Option<usize>,
     query_id: Option<String>,
+    width: Option<i64>,
 }
 
 async fn by_get(
     State(app): State<Arc<AppState>>,
     Extension(principal): Extension<Principal>,
+    Extension(access): Extension<Arc<OngoingAccess>>,
     headers: HeaderMap,
     query: Result<Query<Request>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
@@ -138,7 +143,7 @@ async fn by_get(
         return Json(json!({"running": queries.running().list_for(&principal.read_scope())}))
             .into_response();
     }
-    answer(&app, &principal, &headers, request)
+    answer(&app, (&principal, &access), &headers, request)
         .await
         .unwrap_or_else(IntoResponse::into_response)
 }
@@ -146,6 +151,7 @@ async fn by_get(
 async fn by_post(
     State(app): State<Arc<AppState>>,
     Extension(principal): Extension<Principal>,
+    Extension(access): Extension<Arc<OngoingAccess>>,
     headers: HeaderMap,
     query: Result<Query<Request>, axum::extract::rejection::QueryRejection>,
     request: axum::extract::Request,
@@ -165,7 +171,7 @@ async fn by_post(
         )),
     };
     match request {
-        Ok(request) => answer(&app, &principal, &headers, request)
+        Ok(request) => answer(&app, (&principal, &access), &headers, request)
             .await
             .unwrap_or_else(IntoResponse::into_response),
         Err(error) => error.into_response(),
@@ -212,7 +218,7 @@ fn misread(error: impl std::fmt::Display) -> QueryError {
 
 async fn answer(
     app: &AppState,
-    principal: &Principal,
+    (principal, access): (&Principal, &Arc<OngoingAccess>),
     headers: &HeaderMap,
     request: Request,
 ) -> Result<Response, QueryError> {
@@ -220,9 +226,13 @@ async fn answer(
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
     let format = format::choose(request.format.as_deref(), accept)?;
+    let (width, _) = drawing::size(request.width, None)?;
     let ask = ask(app, format, request)?;
-    let answer = app.queries()?.ask_as(principal, ask).await?;
-    let head = Head::from_answer(&answer, &app.answers);
+    let answer = app.queries()?.ask_while(access, principal, ask).await?;
+    let head = Head {
+        width,
+        ..Head::from_answer(&answer, &app.answers)
+    };
     let (received_at, times) = (answer.received_at, answer.times);
     let mut body = AnswerBody {
         encoder: format.encoder(&head)?,
@@ -302,6 +312,9 @@ fn describe(headers: &mut HeaderMap, head: &Head, format: &dyn Format) {
         HeaderValue::from_static(format.media_types()[0]),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Opened by itself a drawing is a document, and nothing runs in it.
+    let closed = HeaderValue::from_static("default-src 'none'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, closed);
     let mut texts = vec![(QUERY_ID, head.query_id.clone())];
     let coverage = head.coverage.iter();
     let coverage: Vec<(&str, i64, u64)> = coverage

@@ -9,8 +9,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::access::Permission;
+use crate::answers::described::AnswerType;
 use crate::app_state::AppState;
 use crate::error::QueryError;
+use crate::pool_terms::PoolTerms;
 use crate::route::schema::Schema;
 use crate::route::{Handler, Route};
 
@@ -20,8 +22,11 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::PublicPage,
     doc: "Ports with their difficulty, TLS fingerprint and whether they are solo, fees, scheme, \
           threshold and interval of payments, and the chain's symbol, decimals and times.",
-    schema: Schema::JSON,
-    handler: Handler::Front(|| get(terms)),
+    schema: Schema {
+        answer: Some(AnswerType::new::<PoolTerms>()),
+        ..Schema::JSON
+    },
+    handler: Handler::MemoryPage(|| get(terms)),
 };
 
 async fn terms(State(app): State<Arc<AppState>>) -> Result<Response, QueryError> {

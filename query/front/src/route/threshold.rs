@@ -12,9 +12,10 @@ use axum::routing::post;
 use headframe_schemas::payment::PaymentRules;
 use headframe_schemas::stream::instructions::Instruction;
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::access::Permission;
+use crate::answers::described::AnswerType;
+use crate::answers::payments::{TextToSign, ThresholdAnswer, ThresholdSet};
 use crate::app_state::AppState;
 use crate::clock::now_us;
 use crate::error::{ErrorCode, QueryError};
@@ -72,6 +73,7 @@ pub(crate) static ROUTE: Route = Route {
                 "The wallet's signature of the text that is answered without.",
             ),
         ]),
+        answer: Some(AnswerType::new::<ThresholdAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| post(set).layer(DefaultBodyLimit::max(MAX_BODY_BYTES))),
@@ -91,7 +93,8 @@ async fn set(
     check_range(&rules, request.threshold_atomic)?;
     let text = service.threshold_text(address, request.threshold_atomic, request.time);
     let Some(signature) = request.signature else {
-        return Ok(Json(json!({"sign": text})).into_response());
+        let answer = ThresholdAnswer::Sign(TextToSign { sign: text });
+        return Ok(Json(answer).into_response());
     };
     if (now_us() / 1_000_000).abs_diff(request.time) > MAX_SIGNATURE_AGE_S {
         return Err(QueryError::bad_request(
@@ -135,7 +138,8 @@ async fn set(
         ..Instruction::default()
     };
     service.instruct(instruction).await.map_err(unavailable)?;
-    Ok(Json(json!({"done": true})).into_response())
+    let answer = ThresholdAnswer::Set(ThresholdSet { done: true });
+    Ok(Json(answer).into_response())
 }
 
 /// Refuses a threshold that the pool does not offer; 0 stands for the pool's own.

@@ -7,9 +7,11 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::access::Permission;
+use crate::answers::described::{self, AnswerType};
+use crate::answers::pool::{TopMiner, TopMinersAnswer};
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params::QueryParams;
@@ -38,6 +40,7 @@ pub(crate) static ROUTE: Route = Route {
           100). Made at most every ten seconds.",
     schema: Schema {
         query: &[Param::integer("limit", 1, 100, "Miners of the answer.")],
+        answer: Some(AnswerType::new::<TopMinersAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(list)),
@@ -54,21 +57,26 @@ async fn list(
         return Err(QueryError::bad_request(message, hint));
     }
     let reports = app.reports()?;
-    let make = async || reports.top_miners(limit).await.map(|rows| to_json(&rows));
+    let make = async || {
+        let rows = reports.top_miners(limit).await?;
+        described::to_json(&TopMinersAnswer {
+            miners: rows.iter().map(top_miner).collect(),
+        })
+    };
     let answer = app.page_answer(format!("miners {limit}"), make).await?;
     Ok(answer.into_response())
 }
 
-fn to_json(rows: &[Row]) -> Value {
-    let miner = |row: &Row| {
-        let name = row.get("miner").and_then(Value::as_str).unwrap_or_default();
-        let of = |column: &str| row.get(column).cloned().unwrap_or_default();
-        json!({
-            "pool": of("pool"), "miner": shortened(name), "accepted": of("accepted"),
-            "refused": of("refused"), "hashrate_hs": of("hashrate_hs"),
-        })
-    };
-    json!({"miners": rows.iter().map(miner).collect::<Vec<_>>()})
+fn top_miner(row: &Row) -> TopMiner {
+    let text = |column: &str| row.get(column).and_then(Value::as_str).unwrap_or_default();
+    let count = |column: &str| row.get(column).and_then(Value::as_i64);
+    TopMiner {
+        pool: text("pool").to_owned(),
+        miner: shortened(text("miner")),
+        accepted: count("accepted"),
+        refused: count("refused"),
+        hashrate_hs: row.get("hashrate_hs").and_then(Value::as_f64),
+    }
 }
 
 /// Both ends of an address; a short name as it is, at most half of it.

@@ -7,9 +7,10 @@ use axum::extract::{Path, State};
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::{Value, json};
 
 use crate::access::Permission;
+use crate::answers::described::{self, AnswerType};
+use crate::answers::hashrate::{HashrateAnswer, WorkerHashrate, WorkerHashratesAnswer};
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params;
@@ -28,6 +29,7 @@ pub(crate) static ROUTE: Route = Route {
           at most every ten seconds.",
     schema: Schema {
         path: ADDRESS,
+        answer: Some(AnswerType::new::<WorkerHashratesAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(list)),
@@ -40,18 +42,25 @@ async fn list(
     let miner = query_params::miner_name(&address)?;
     let make = async || {
         let workers = worker_hashrates(&app, miner).await?;
-        let workers: Result<Vec<Value>, QueryError> = workers.iter().map(to_json).collect();
-        Ok(json!({"miner": miner, "workers": workers?}))
+        let workers: Result<_, QueryError> = workers.iter().map(worker_hashrate).collect();
+        described::to_json(&WorkerHashratesAnswer {
+            miner: miner.to_owned(),
+            workers: workers?,
+        })
     };
     let key = format!("worker hashrates {miner}");
     Ok(visitor_answer(&app, key, make).await?.into_response())
 }
 
-fn to_json((name, series): &(String, TimeSeries)) -> Result<Value, QueryError> {
-    let point = |(at, rate): &(i64, f64)| json!({"at_s": at, "hashrate_hs": rate});
-    Ok(json!({
-        "worker": name, "from_s": series.from_s, "to_s": series.to_s, "step_s": series.step_s,
-        "points": series.points.iter().map(point).collect::<Vec<_>>(),
-        "drawing": sparkline::draw(series)?,
-    }))
+fn worker_hashrate((name, series): &(String, TimeSeries)) -> Result<WorkerHashrate, QueryError> {
+    let drawing = sparkline::draw(series)?;
+    let series = HashrateAnswer::from(series);
+    Ok(WorkerHashrate {
+        worker: name.clone(),
+        from_s: series.from_s,
+        to_s: series.to_s,
+        step_s: series.step_s,
+        points: series.points,
+        drawing,
+    })
 }

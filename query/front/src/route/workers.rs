@@ -11,6 +11,8 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::access::Permission;
+use crate::answers::described::AnswerType;
+use crate::answers::miner::WorkersAnswer;
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params;
@@ -39,6 +41,7 @@ pub(crate) static ROUTE: Route = Route {
             Param::text("after", "The name that the page before named as `next`."),
         ],
         response: ResponseBody::Page { cursor: "after" },
+        answer: Some(AnswerType::new::<WorkersAnswer>()),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(list)),

@@ -30,14 +30,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::access::{Guard, Principal};
+use crate::access::{Guard, OngoingAccess, Permission, Principal};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::held_refusals::HeldRefusals;
+use crate::request_limits::RequestLimits;
 use crate::services::RouteHandler;
 use crate::wire::flight::gate::{CallHead, Gate, guard_call};
 use crate::wire::flight::handles::{HandleKind, Handles};
-use crate::wire::flight::ingest::IngestDoor;
+use crate::wire::flight::ingest::IngestHandler;
 use crate::wire::flight::statement::{Statement, failed};
 
 mod action;
@@ -52,7 +53,7 @@ mod parameter;
 mod put;
 mod server_info;
 mod statement;
-mod status;
+pub(super) mod status;
 
 /// Every call of the service.
 const PATH: &str = "/arrow.flight.protocol.FlightService/{call}";
@@ -69,7 +70,7 @@ struct FlightWire {
     app: Arc<AppState>,
     guard: Guard,
     handles: Handles,
-    ingest: Option<IngestDoor>,
+    ingest: Option<IngestHandler>,
     /// How long a client may take for its next message.
     patience: Duration,
 }
@@ -84,14 +85,14 @@ struct Caller {
 pub(crate) fn routes(
     app: &Arc<AppState>,
     guard: &Guard,
-    refusals: &Arc<HeldRefusals>,
+    (refusals, limits): (&Arc<HeldRefusals>, &Option<Arc<RequestLimits>>),
     handlers: &[RouteHandler],
 ) -> Router {
     let wire = FlightWire {
         app: app.clone(),
         guard: guard.clone(),
         handles: Handles::default(),
-        ingest: IngestDoor::new(handlers, app.max_ingest_bytes),
+        ingest: IngestHandler::new(handlers, app.max_ingest_bytes),
         patience: Duration::from_millis(app.config.body_timeout_ms),
     };
     let service = FlightServiceServer::new(wire)
@@ -99,6 +100,8 @@ pub(crate) fn routes(
     let gate = Gate {
         guard: guard.clone(),
         refusals: refusals.clone(),
+        log: app.request_log.clone(),
+        limits: limits.clone(),
         patience: Duration::from_millis(app.config.body_timeout_ms),
     };
     Router::new()
@@ -248,7 +251,10 @@ impl FlightWire {
                 return Ok(Response::new(data.boxed()));
             }
         };
-        statement.run(&self.app, principal).await.map_err(failed)
+        let permission = Permission::ReadRows;
+        let access = OngoingAccess::new(&self.guard, permission, None, principal, &caller.head);
+        let run = statement.run(&self.app, principal, Arc::new(access));
+        run.await.map_err(failed)
     }
 }
 

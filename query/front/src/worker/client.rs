@@ -16,7 +16,9 @@ use tokio::net::UnixStream;
 
 use crate::error::QueryError;
 use crate::sql::{Description, SqlRequest};
-use crate::worker::wire::{self, AnswerHead, DescriptionHead, Kind, Request, StatementRequest};
+use crate::worker::wire::{
+    self, AnswerHead, DescriptionHead, Kind, Request, StatementId, StatementRequest,
+};
 
 /// How a statement failed.
 pub enum Failure {
@@ -51,7 +53,7 @@ impl WorkerClient {
     }
 
     /// The ids of the statements that the worker still works on.
-    pub async fn running(&self) -> Result<Vec<String>, Failure> {
+    pub async fn running(&self) -> Result<Vec<StatementId>, Failure> {
         let mut answer = self.send(&Request::Running).await?;
         let (_, body) = wire::read_frame(&mut answer).await?;
         Ok(wire::from_json(&body)?)
@@ -59,8 +61,12 @@ impl WorkerClient {
 
     /// Sends a statement and waits until its first rows are there, so that up to then it can be
     /// sent to another worker instead.
-    pub async fn begin(&self, request: &SqlRequest) -> Result<(AnswerHead, Answer), Failure> {
-        let statement = Request::Statement(StatementRequest::new(request));
+    pub async fn begin(
+        &self,
+        request: &SqlRequest,
+        id: StatementId,
+    ) -> Result<(AnswerHead, Answer), Failure> {
+        let statement = Request::Statement(StatementRequest::new(request, id));
         let mut answer = Answer::new(self.send(&statement).await?);
         let head = answer.head().await?;
         answer.fill().await?;
@@ -68,8 +74,12 @@ impl WorkerClient {
     }
 
     /// Has a statement planned.
-    pub async fn describe(&self, request: &SqlRequest) -> Result<Description, Failure> {
-        let statement = Request::Describe(StatementRequest::new(request));
+    pub async fn describe(
+        &self,
+        request: &SqlRequest,
+        id: StatementId,
+    ) -> Result<Description, Failure> {
+        let statement = Request::Describe(StatementRequest::new(request, id));
         let mut answer = Answer::new(self.send(&statement).await?);
         let head: DescriptionHead = answer.head().await?;
         answer.fill().await?;

@@ -16,7 +16,7 @@ use crate::probe::Probe;
 use crate::sql::{Description, Execution, SqlEngine, SqlRequest};
 use crate::worker::client::Failure;
 use crate::worker::folder::SocketFolder;
-use crate::worker::process::{self, EndReason, Worker};
+use crate::worker::process::{self, EndReason, StatementGuard, Worker};
 use crate::worker::settings::WorkerSettings;
 use crate::worker::statement;
 
@@ -93,27 +93,36 @@ impl Drop for SqlWorkers {
     }
 }
 
-#[async_trait]
 impl SqlEngine for SqlWorkers {
-    async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError> {
-        let begun = Instant::now();
-        let (mut execution, waited) = self
-            .on_a_worker(request, |worker, left| {
-                Box::pin(async move { statement::execute(&worker, &left).await })
-            })
-            .await?;
-        metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
-        execution.times.worker = waited;
-        Ok(execution)
+    fn execute<'a>(
+        &'a self,
+        request: &'a SqlRequest,
+    ) -> BoxFuture<'a, Result<Execution, QueryError>> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            let (mut execution, waited) = self
+                .on_a_worker(request, |guard, left| {
+                    Box::pin(async move { statement::execute(guard, &left).await })
+                })
+                .await?;
+            metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
+            execution.times.worker = waited;
+            Ok(execution)
+        })
     }
 
-    async fn describe(&self, request: &SqlRequest) -> Result<Description, QueryError> {
-        let described = self
-            .on_a_worker(request, |worker, left| {
-                Box::pin(async move { statement::describe(&worker, &left).await })
-            })
-            .await?;
-        Ok(described.0)
+    fn describe<'a>(
+        &'a self,
+        request: &'a SqlRequest,
+    ) -> BoxFuture<'a, Result<Description, QueryError>> {
+        Box::pin(async move {
+            let described = self
+                .on_a_worker(request, |guard, left| {
+                    Box::pin(async move { statement::describe(guard, &left).await })
+                })
+                .await?;
+            Ok(described.0)
+        })
     }
 
     fn waits_for(&self) -> Option<&'static str> {
@@ -131,7 +140,7 @@ impl SqlWorkers {
     async fn on_a_worker<T>(
         &self,
         request: &SqlRequest,
-        attempt: fn(Arc<Worker>, SqlRequest) -> Attempt<T>,
+        attempt: fn(StatementGuard, SqlRequest) -> Attempt<T>,
     ) -> Result<(T, Duration), QueryError> {
         let begun = Instant::now();
         let mut tried = false;
@@ -142,12 +151,13 @@ impl SqlWorkers {
             left.timeout = request
                 .timeout
                 .map(|timeout| timeout.saturating_sub(begun.elapsed()));
-            let error = match attempt(worker.clone(), left).await {
+            let guard = worker.enter();
+            let id = guard.id();
+            let (error, may_repeat) = match attempt(guard, left).await {
                 Ok(answer) => return Ok((answer, waited)),
                 Err(Failure::Told(error)) => return Err(error),
-                Err(Failure::Lost) => worker.loss(statement::id_of(request)).await,
+                Err(Failure::Lost) => worker.loss(id).await,
             };
-            let (error, may_repeat) = error;
             if tried || !may_repeat {
                 return Err(error);
             }
@@ -281,10 +291,9 @@ mod tests {
     type End = watch::Sender<Option<EndReason>>;
 
     /// A pool that uses two workers and keeps a spare one; each runs so many statements.
-    fn pool(statements: [usize; 3]) -> (Pool, [End; 3]) {
-        let ids = ["a", "b", "c", "d"];
+    fn pool(statements: [u64; 3]) -> (Pool, [End; 3]) {
         let workers = [1, 2, 3].map(|pid| {
-            let running = &ids[..statements[pid - 1]];
+            let running = statements[pid - 1];
             let (worker, end, _) = Worker::without_process(pid as u32, running);
             (worker, end)
         });
@@ -337,7 +346,7 @@ mod tests {
         assert_eq!(next(&pool), None, "all of them have ended");
         let mut waiting = std::pin::pin!(pool.take());
         assert!(waiting.as_mut().now_or_never().is_none());
-        let (fresh, _end, _) = Worker::without_process(4, &[]);
+        let (fresh, _end, _) = Worker::without_process(4, 0);
         pool.lock().push(fresh);
         pool.tell();
         assert_eq!(waiting.await.unwrap().pid, 4);

@@ -4,26 +4,32 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{ErrorCode, QueryError};
 use crate::worker::client::{Failure, WorkerClient};
-use crate::worker::memory::resident_bytes;
 use crate::worker::settings::WorkerSettings;
+use crate::worker::usage::{processor_time, resident_bytes};
+use crate::worker::wire::StatementId;
 
 /// How long a worker may take from its start until it listens.
 const START: Duration = Duration::from_secs(30);
 /// How often a worker's memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a statement that was dropped may take to let go.
+/// How long a statement that was dropped may take to let go: this long, and this much processor
+/// time of its worker, so that where others take the processors a worker is not killed for it.
+/// The one that takes its place would have its tables to read anew, and be later still.
 const GRACE: Duration = Duration::from_millis(500);
+/// How long it may take whatever its worker gets of the processors.
+const LONGEST_GRACE: Duration = Duration::from_secs(10);
 /// How long a worker may take to say what it works on.
 const ANSWER: Duration = Duration::from_millis(250);
 /// How long a lost connection waits for the reason of the loss.
@@ -69,18 +75,19 @@ pub struct Worker {
     pub pid: u32,
     client: WorkerClient,
     memory_mib: usize,
-    statements: Mutex<HashSet<String>>,
+    statements: Mutex<HashSet<StatementId>>,
+    next_statement: AtomicU64,
     kill: mpsc::Sender<EndReason>,
     end: watch::Receiver<Option<EndReason>>,
     /// The one statement that ran when it ended; `None` when there were several or none.
-    last_alone: OnceLock<Option<String>>,
+    last_alone: OnceLock<Option<StatementId>>,
 }
 
 /// Keeps a statement among those of its worker. Dropped before it is done, it sees to it that the
 /// worker lets go of the statement, or is killed.
 pub struct StatementGuard {
     worker: Arc<Worker>,
-    id: String,
+    id: StatementId,
     done: bool,
 }
 
@@ -130,6 +137,7 @@ pub async fn start(program: &WorkerProgram, settings: &WorkerSettings) -> io::Re
         client: WorkerClient::new(settings.socket.clone()),
         memory_mib: settings.query.worker_memory_mib(),
         statements: Mutex::default(),
+        next_statement: AtomicU64::new(0),
         kill,
         end: ended,
         last_alone: OnceLock::new(),
@@ -181,11 +189,6 @@ fn end_of(status: io::Result<std::process::ExitStatus>) -> EndReason {
 }
 
 impl Worker {
-    /// Whom statements are sent through.
-    pub fn client(&self) -> &WorkerClient {
-        &self.client
-    }
-
     /// Whether it has ended: it takes no further statement.
     pub fn has_ended(&self) -> bool {
         self.end.borrow().is_some()
@@ -196,12 +199,13 @@ impl Worker {
         self.lock().len()
     }
 
-    /// Notes that a statement runs on it.
-    pub fn enter(self: &Arc<Self>, id: &str) -> StatementGuard {
-        self.lock().insert(id.to_owned());
+    /// Notes that another statement runs on it.
+    pub fn enter(self: &Arc<Self>) -> StatementGuard {
+        let id = self.next_statement.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(id);
         StatementGuard {
             worker: self.clone(),
-            id: id.to_owned(),
+            id,
             done: false,
         }
     }
@@ -217,16 +221,16 @@ impl Worker {
     fn note_last_statement(&self) {
         let statements = self.lock();
         let mut ids = statements.iter();
-        let alone = ids.next().filter(|_| ids.next().is_none()).cloned();
+        let alone = ids.next().filter(|_| ids.next().is_none()).copied();
         self.last_alone.get_or_init(|| alone);
     }
 
     /// The error of this statement, whose worker went away under it, and whether another worker may
     /// try it: not when it was the only one on a worker that ran out of memory. One that came when
     /// the worker was gone already has nothing to do with its end.
-    pub async fn loss(&self, id: &str) -> (QueryError, bool) {
+    pub async fn loss(&self, id: StatementId) -> (QueryError, bool) {
         let reason = self.end_reason().await;
-        let last_alone = self.last_alone.get().and_then(Option::as_deref);
+        let last_alone = self.last_alone.get().copied().flatten();
         if reason == Some(EndReason::Memory) && last_alone == Some(id) {
             let message = format!(
                 "the query needs more memory than it may use: its worker reached {} MiB, which is \
@@ -253,14 +257,19 @@ impl Worker {
     }
 
     /// Waits until a dropped statement has ended, and kills the worker when it does not.
-    async fn release(self: Arc<Self>, id: String) {
-        sleep(GRACE).await;
-        let running = timeout(ANSWER, self.client.running()).await;
-        let reason = match running {
-            Ok(Ok(ids)) if !ids.contains(&id) => None,
-            // It does not listen any more: the process ends already, however slowly.
-            Ok(Err(Failure::Lost)) => Some(EndReason::Ended),
-            _ => Some(EndReason::Deadline),
+    async fn release(self: Arc<Self>, id: StatementId) {
+        let begun = Instant::now();
+        let before = processor_time(self.pid);
+        let reason = loop {
+            sleep(GRACE).await;
+            let running = timeout(ANSWER, self.client.running()).await;
+            match running {
+                Ok(Ok(ids)) if !ids.contains(&id) => break None,
+                // It does not listen any more: the process ends already, however slowly.
+                Ok(Err(Failure::Lost)) => break Some(EndReason::Ended),
+                _ if self.is_late(begun.elapsed(), before) => break Some(EndReason::Deadline),
+                _ => {}
+            }
         };
         if let Some(reason) = reason {
             self.kill.try_send(reason).ok();
@@ -268,9 +277,17 @@ impl Worker {
         self.lock().remove(&id);
     }
 
+    /// Whether it has had what a statement may take to let go, since it had had `before` of the
+    /// processors.
+    fn is_late(&self, waited: Duration, before: Option<Duration>) -> bool {
+        let worked = processor_time(self.pid).zip(before);
+        let has_worked = worked.is_none_or(|(now, before)| now.saturating_sub(before) >= GRACE);
+        has_worked || waited >= LONGEST_GRACE
+    }
+
     /// The set is whole between any two statements, so that a panic elsewhere cannot have left it
     /// half changed.
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<StatementId>> {
         self.statements
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -278,6 +295,16 @@ impl Worker {
 }
 
 impl StatementGuard {
+    /// What the worker calls the statement.
+    pub fn id(&self) -> StatementId {
+        self.id
+    }
+
+    /// Whom it is sent through.
+    pub fn client(&self) -> &WorkerClient {
+        &self.worker.client
+    }
+
     /// The worker has ended the statement.
     pub fn done(mut self) {
         self.done = true;
@@ -285,7 +312,7 @@ impl StatementGuard {
 
     /// The error of the statement when its worker went away under it.
     pub async fn loss(&self) -> QueryError {
-        self.worker.loss(&self.id).await.0
+        self.worker.loss(self.id).await.0
     }
 }
 
@@ -297,8 +324,7 @@ impl Drop for StatementGuard {
         }
         // Outside a runtime everything ends anyway.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (worker, id) = (self.worker.clone(), std::mem::take(&mut self.id));
-            runtime.spawn(worker.release(id));
+            runtime.spawn(self.worker.clone().release(self.id));
         }
     }
 }
@@ -308,7 +334,7 @@ impl Worker {
     /// A worker without a process that runs these statements, what ends it, and what kills it.
     pub(super) fn without_process(
         pid: u32,
-        running: &[&str],
+        running: u64,
     ) -> (
         Arc<Self>,
         watch::Sender<Option<EndReason>>,
@@ -320,7 +346,8 @@ impl Worker {
             pid,
             client: WorkerClient::new(PathBuf::new()),
             memory_mib: 1536,
-            statements: Mutex::new(running.iter().map(|id| (*id).to_owned()).collect()),
+            next_statement: AtomicU64::new(running),
+            statements: Mutex::new((0..running).collect()),
             kill,
             end: ended,
             last_alone: OnceLock::new(),
@@ -333,8 +360,9 @@ impl Worker {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::worker::wire::{self, Kind};
 
-    fn ended_worker(reason: EndReason, running: &[&str]) -> Arc<Worker> {
+    fn ended_worker(reason: EndReason, running: u64) -> Arc<Worker> {
         let (worker, end, _) = Worker::without_process(0, running);
         worker.note_last_statement();
         end.send_replace(Some(reason));
@@ -343,21 +371,43 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_statement_that_ran_alone_is_told_that_it_took_the_memory() {
-        let worker = ended_worker(EndReason::Memory, &["greedy"]);
-        let (error, may_repeat) = worker.loss("greedy").await;
+        let worker = ended_worker(EndReason::Memory, 1);
+        let (error, may_repeat) = worker.loss(0).await;
         assert_eq!((error.code, may_repeat), (ErrorCode::MemoryLimit, false));
         // Sent to the worker after its end, before another took its place.
-        worker.lock().insert("late".to_owned());
-        let (error, may_repeat) = worker.loss("late").await;
+        let late = worker.enter().id();
+        let (error, may_repeat) = worker.loss(late).await;
         assert_eq!((error.code, may_repeat), (ErrorCode::WorkerLost, true));
-        let two = ended_worker(EndReason::Memory, &["one", "two"]);
-        assert!(two.loss("one").await.1 && two.loss("two").await.1);
+        let two = ended_worker(EndReason::Memory, 2);
+        assert!(two.loss(0).await.1 && two.loss(1).await.1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_worker_that_died_under_a_statement_was_not_killed_for_being_late() {
-        let (worker, _end, mut kills) = Worker::without_process(0, &[]);
-        drop(worker.enter("lost with it"));
+        let (worker, _end, mut kills) = Worker::without_process(0, 0);
+        drop(worker.enter());
         assert_eq!(kills.recv().await, Some(EndReason::Ended));
+    }
+
+    #[tokio::test]
+    async fn a_worker_is_not_killed_for_a_statement_that_came_after_the_dropped_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("worker.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let (mut worker, _end, mut kills) = Worker::without_process(0, 0);
+        Arc::get_mut(&mut worker).unwrap().client = WorkerClient::new(socket);
+        let dropped = worker.enter();
+        // The same statement of the same user, by the same name.
+        let again = worker.enter();
+        let runs = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            wire::read_frame(&mut stream).await.unwrap();
+            let ids = wire::to_json(&[1]).unwrap();
+            wire::write_frame(&mut stream, Kind::Head, &ids).await
+        });
+        worker.clone().release(dropped.id()).await;
+        runs.await.unwrap().unwrap();
+        assert_eq!(again.id(), 1, "what the worker says that it runs");
+        assert!(kills.try_recv().is_err());
     }
 }

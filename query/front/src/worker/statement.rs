@@ -1,22 +1,14 @@
 //! A statement on a worker: it counts among the worker's until it has ended there, however it ends.
 
-use std::sync::Arc;
-
 use futures::stream;
 
 use crate::sql::{Description, Execution, SqlRequest};
 use crate::worker::client::Failure;
-use crate::worker::process::Worker;
-
-/// What the statement is known by.
-pub fn id_of(request: &SqlRequest) -> &str {
-    request.query_id.as_deref().unwrap_or_default()
-}
+use crate::worker::process::StatementGuard;
 
 /// Has a statement planned by a worker.
-pub async fn describe(worker: &Arc<Worker>, request: &SqlRequest) -> Result<Description, Failure> {
-    let guard = worker.enter(id_of(request));
-    let described = worker.client().describe(request).await;
+pub async fn describe(guard: StatementGuard, request: &SqlRequest) -> Result<Description, Failure> {
+    let described = guard.client().describe(request, guard.id()).await;
     if !matches!(described, Err(Failure::Lost)) {
         guard.done();
     }
@@ -24,9 +16,8 @@ pub async fn describe(worker: &Arc<Worker>, request: &SqlRequest) -> Result<Desc
 }
 
 /// Runs a statement on a worker. A failure before its first rows leaves it to be tried elsewhere.
-pub async fn execute(worker: &Arc<Worker>, request: &SqlRequest) -> Result<Execution, Failure> {
-    let guard = worker.enter(id_of(request));
-    let (head, answer) = match worker.client().begin(request).await {
+pub async fn execute(guard: StatementGuard, request: &SqlRequest) -> Result<Execution, Failure> {
+    let (head, answer) = match guard.client().begin(request, guard.id()).await {
         Ok(begun) => begun,
         Err(failure) => {
             if matches!(failure, Failure::Told(_)) {

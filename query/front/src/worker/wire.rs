@@ -103,6 +103,10 @@ fn too_long(length: usize) -> io::Error {
     ))
 }
 
+/// What a worker and its front call a statement between them, from 0 on. What its user calls it may
+/// come again while one that was dropped still ends.
+pub type StatementId = u64;
+
 /// What a worker is asked.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
@@ -123,7 +127,7 @@ pub struct StatementRequest {
     parameters: Option<Vec<Parameter>>,
     at: At,
     timeout_ms: Option<u64>,
-    query_id: String,
+    id: StatementId,
     #[serde(default)]
     reads: ReadScope,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,8 +135,8 @@ pub struct StatementRequest {
 }
 
 impl StatementRequest {
-    /// The statement with its id.
-    pub fn new(request: &SqlRequest) -> Self {
+    /// The statement, and what the worker is to call it.
+    pub fn new(request: &SqlRequest, id: StatementId) -> Self {
         let timeout_ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Self {
             sql: request.sql.clone(),
@@ -140,13 +144,19 @@ impl StatementRequest {
             parameters: request.parameters.clone(),
             at: request.at,
             timeout_ms: request.timeout.map(timeout_ms),
-            query_id: request.query_id.clone().unwrap_or_default(),
+            id,
             reads: request.reads.clone(),
             postgres: request.postgres.clone(),
         }
     }
 
-    /// The request as the worker's engine takes it. Rows are counted by the front.
+    /// What the front calls the statement.
+    pub fn id(&self) -> StatementId {
+        self.id
+    }
+
+    /// The request as the worker's engine takes it. Rows are counted by the front, which alone
+    /// knows what its user calls the statement.
     pub fn into_request(self) -> SqlRequest {
         SqlRequest {
             sql: self.sql,
@@ -155,7 +165,7 @@ impl StatementRequest {
             at: self.at,
             timeout: self.timeout_ms.map(Duration::from_millis),
             max_rows: None,
-            query_id: Some(self.query_id),
+            query_id: None,
             reads: self.reads,
             postgres: self.postgres,
         }
@@ -261,6 +271,7 @@ pub fn read_error(body: &[u8]) -> QueryError {
         message: message.message,
         hint: message.hint,
         sqlstate: message.sqlstate.as_deref().and_then(SqlState::find),
+        fields: Vec::new(),
     }
 }
 
@@ -307,7 +318,7 @@ mod tests {
     #[test]
     fn a_statement_without_a_reader_reads_nothing() {
         let statement = json!({"sql": "SELECT 1", "params": null, "at": "Latest",
-            "timeout_ms": null, "query_id": "q"});
+            "timeout_ms": null, "id": 7});
         let read = |statement: &Value| {
             let bytes = to_json(statement).unwrap();
             from_json::<StatementRequest>(&bytes)
@@ -324,7 +335,7 @@ mod tests {
                 reads: reads.clone(),
                 ..read(&statement)
             };
-            let sent = serde_json::to_value(StatementRequest::new(&sent)).unwrap();
+            let sent = serde_json::to_value(StatementRequest::new(&sent, 7)).unwrap();
             assert_eq!(read(&sent).reads, reads);
         }
     }

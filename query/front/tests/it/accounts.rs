@@ -24,12 +24,12 @@ pub struct Bed {
 }
 
 impl Bed {
-    async fn new() -> Self {
+    async fn new(services: Services) -> Self {
         let store = MemoryStore::new();
         let accounts = accounts(&store).await;
         let services = Services {
             accounts: Some(accounts.clone()),
-            ..services()
+            ..services
         };
         let router = router(config(), services).await;
         Self {
@@ -41,7 +41,12 @@ impl Bed {
 
     /// With a user ann, who is an admin.
     pub async fn with_ann() -> Self {
-        let bed = Self::new().await;
+        Self::with_ann_beside(services()).await
+    }
+
+    /// With ann and with these other services.
+    pub async fn with_ann_beside(services: Services) -> Self {
+        let bed = Self::new(services).await;
         bed.add_user("ann", "admin").await;
         bed
     }
@@ -90,13 +95,13 @@ impl Bed {
     }
 }
 
-fn now_us() -> i64 {
+pub fn now_us() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     i64::try_from(now.as_micros()).unwrap()
 }
 
 /// Waits for a fact that another task brings about.
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(120), async {
         while !holds().await {
             tokio::task::yield_now().await;
@@ -107,7 +112,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 
 #[tokio::test]
 async fn a_token_proves_its_name_and_role_until_it_is_revoked() {
-    let bed = Bed::new().await;
+    let bed = Bed::new(services()).await;
     // A machine of its own, which follows the same store.
     let other = accounts(&bed.store).await;
     let token = token(&bed.accounts, "miner").await;
@@ -153,7 +158,7 @@ async fn a_token_proves_its_name_and_role_until_it_is_revoked() {
 
 #[tokio::test]
 async fn a_token_ends_at_its_time_and_a_mistyped_one_is_none() {
-    let bed = Bed::new().await;
+    let bed = Bed::new(services()).await;
     let past = bed
         .accounts
         .add_token(actor(), account("a", "viewer"), Some(now_us() - 1));
@@ -187,7 +192,7 @@ async fn a_token_ends_at_its_time_and_a_mistyped_one_is_none() {
 
 #[tokio::test]
 async fn the_last_use_of_a_token_is_written_once_a_minute() {
-    let bed = Bed::new().await;
+    let bed = Bed::new(services()).await;
     let token = token(&bed.accounts, "viewer").await;
     let before = bed.store.writes.load(Ordering::SeqCst);
     for _ in 0..50 {
@@ -232,7 +237,7 @@ async fn while_the_store_is_away_the_copy_is_used_and_nothing_changes() {
 
 #[tokio::test]
 async fn of_two_changes_at_once_one_wins() {
-    let bed = Bed::new().await;
+    let bed = Bed::new(services()).await;
     let (other, _) = Accounts::open(bed.store.clone()).await.unwrap();
     bed.add_user("ann", "viewer").await;
     let second = other
@@ -246,7 +251,7 @@ async fn of_two_changes_at_once_one_wins() {
 
 #[tokio::test]
 async fn the_first_admin_is_made_once() {
-    let bed = Bed::new().await;
+    let bed = Bed::new(services()).await;
     let past = bed
         .accounts
         .offer_setup(actor(), now_us() - 1)

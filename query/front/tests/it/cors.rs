@@ -11,6 +11,7 @@ fn path_of(path: &str) -> String {
         .replace("{address}", "4Own")
         .replace("{hash}", &"ab".repeat(32))
         .replace("{id}", "q1")
+        .replace("{name}", "nobody")
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::{Int64Array, RecordBatch};
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
-use headframe_query_front::access::Principal;
+use headframe_query_front::access::{Principal, ReadScope};
 use headframe_query_front::reports::{
     AnomaliesPage, BlocksPage, ChartSpan, EnergyWindows, HashrateOf, LedgerPage, PastResources,
     PaymentsPage, PayoutsPage, PoolHistory, Row, SignalWindow, TimeSeries, WorkersPage,
@@ -17,6 +18,7 @@ use headframe_query_front::{
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use headframe_schemas::resource::ResourceVersion;
 use headframe_schemas::sql_view::energy::Subject;
+use headframe_schemas::stream::violations::Violation;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -51,36 +53,45 @@ impl Scripted {
     }
 }
 
-#[async_trait]
 impl SqlEngine for Scripted {
-    async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError> {
-        match request.sql.as_str() {
-            GOOD => {}
-            SLOW => {
-                self.started.add_permits(1);
-                self.go_on.acquire().await.unwrap().forget();
+    fn execute<'a>(
+        &'a self,
+        request: &'a SqlRequest,
+    ) -> BoxFuture<'a, Result<Execution, QueryError>> {
+        Box::pin(async move {
+            match request.sql.as_str() {
+                GOOD => {}
+                SLOW => {
+                    self.started.add_permits(1);
+                    self.go_on.acquire().await.unwrap().forget();
+                }
+                STUCK => std::future::pending().await,
+                _ => {
+                    let message = "there is no such table";
+                    return Err(QueryError::new(ErrorCode::SqlPlan, message, "SHOW TABLES"));
+                }
             }
-            STUCK => std::future::pending().await,
-            _ => {
-                let message = "there is no such table";
-                return Err(QueryError::new(ErrorCode::SqlPlan, message, "SHOW TABLES"));
-            }
-        }
-        let column: arrow::array::ArrayRef = Arc::new(Int64Array::from(vec![1]));
-        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
-        Ok(Execution {
-            schema: batch.schema(),
-            coverage: Vec::new(),
-            times: Default::default(),
-            batches: stream::iter([Ok(batch)]).boxed(),
+            let column: arrow::array::ArrayRef = Arc::new(Int64Array::from(vec![1]));
+            let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+            Ok(Execution {
+                schema: batch.schema(),
+                coverage: Vec::new(),
+                times: Default::default(),
+                batches: stream::iter([Ok(batch)]).boxed(),
+            })
         })
     }
 
-    async fn describe(&self, request: &SqlRequest) -> Result<Description, QueryError> {
-        let schema = self.execute(request).await?.schema;
-        Ok(Description {
-            schema,
-            parameters: Vec::new(),
+    fn describe<'a>(
+        &'a self,
+        request: &'a SqlRequest,
+    ) -> BoxFuture<'a, Result<Description, QueryError>> {
+        Box::pin(async move {
+            let schema = self.execute(request).await?.schema;
+            Ok(Description {
+                schema,
+                parameters: Vec::new(),
+            })
         })
     }
 
@@ -131,7 +142,7 @@ impl Reports for NoReports {
         none()
     }
 
-    async fn streams(&self) -> Result<Value, QueryError> {
+    async fn streams(&self, _: &ReadScope) -> Result<Value, QueryError> {
         none()
     }
 
@@ -236,6 +247,13 @@ impl Reports for NoReports {
     }
 
     async fn violation_history(&self, _: &str) -> Result<Vec<Row>, QueryError> {
+        none()
+    }
+
+    async fn violations_over(
+        &self,
+        _: &[(&'static str, String)],
+    ) -> Result<Vec<Violation>, QueryError> {
         none()
     }
 

@@ -80,12 +80,12 @@ async fn no_page_of_another_site_uses_a_session() {
         let answer = bed.post("/api/v1/bans", json!({}), &headers).await;
         answer.status_and_code()
     };
-    assert_eq!(order(&[]).await.0, 200, "a program");
+    assert_eq!(order(&[]).await.0, 201, "a program");
     let own = ("origin", "http://127.0.0.1:8080");
-    assert_eq!(order(&[own]).await.0, 200, "a page of its own");
+    assert_eq!(order(&[own]).await.0, 201, "a page of its own");
     assert_eq!(
         order(&[own, ("sec-fetch-site", "same-origin")]).await.0,
-        200
+        201
     );
     let foreign = (403, "foreign_origin".to_owned());
     for headers in [

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod account_orders;
 mod account_store;
 mod accounts;
 mod connections;
@@ -22,7 +23,9 @@ mod matrix;
 mod oidc;
 mod openapi;
 mod page_answers;
+mod photos;
 mod postgres;
+mod registry_grpc;
 mod request_limits;
 mod request_log;
 mod server;

@@ -71,6 +71,7 @@ fn path_of(path: &str, address: &str) -> String {
         .replace("{address}", address)
         .replace("{hash}", &"ab".repeat(32))
         .replace("{id}", "q1")
+        .replace("{name}", "nobody")
 }
 
 /// The cells of the table in the documents: of each route, in its order, one a caller. The engine's

@@ -1,16 +1,26 @@
 //! The OpenAPI document: whole, resolvable, and true of every route.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use headframe_query_front::access::Permission;
+use headframe_query_front::answers::anomalies::AnomalyRow;
+use headframe_query_front::answers::blocks::BlockRow;
+use headframe_query_front::answers::payments::{BalanceRow, LedgerRow, PaymentRow, SentRow};
+use headframe_query_front::answers::payouts::{
+    FrozenWindowRow, MinerPayoutRow, PayoutStepRow, WindowAccountRow,
+};
+use headframe_query_front::answers::table_row::{RowShape, select};
 use headframe_query_front::route::openapi;
-use headframe_query_front::route::schema::{Param, RequestBody, ValueType};
+use headframe_query_front::route::schema::{self, Param, RequestBody, ValueType};
 use headframe_query_front::{Route, Services, route};
+use headframe_schemas::resource::{self, ResourceVersion};
 use serde_json::{Map, Value, json};
 
+use crate::accounts::Bed;
 use crate::engine::Scripted;
 use crate::server::{Answer, ask, config, router, send, services};
 
@@ -21,6 +31,50 @@ async fn served() -> Router {
         ..services()
     };
     router(config(), services).await
+}
+
+/// Whether a path is one of those that a route's path stands for.
+fn is_of(route_path: &str, path: &str) -> bool {
+    let (mut pattern, mut parts) = (route_path.split('/'), path.split('/'));
+    loop {
+        match (pattern.next(), parts.next()) {
+            (None, None) => return true,
+            (Some(variable), Some(part)) if variable.starts_with('{') && !part.is_empty() => {}
+            (Some(word), Some(part)) if word == part => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Panics where the document describes another answer than this one of a route.
+pub fn check_described(method: &Method, path: &str, answer: &Answer) {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(openapi::document);
+    let method = match *method {
+        Method::HEAD => Method::GET,
+        ref method => method.clone(),
+    };
+    let routes = route::ALL.iter().filter(|route| route.method == method);
+    let of_this = routes.filter(|route| is_of(route.path, path));
+    // A path that is written out is more than one that stands for many.
+    let Some(route) = of_this.min_by_key(|route| route.path.matches('{').count()) else {
+        return;
+    };
+    let name = method.as_str().to_ascii_lowercase();
+    let responses = &DOCUMENT["paths"][route.path][&name]["responses"];
+    let status = answer.status.as_u16();
+    if responses.get(status.to_string()).is_some() {
+        return;
+    }
+    let is_error = status >= 400 && responses.get("default").is_some();
+    assert!(is_error, "{method} {path}: {status} is not described");
+    // What answers HEAD has no body.
+    let body = serde_json::from_str::<Value>(&answer.text).unwrap_or_default();
+    let is_described = body["error"]["code"].is_string() || body["code"].is_string();
+    assert!(
+        is_described || answer.text.is_empty(),
+        "{method} {path}: {status} {}",
+        answer.text
+    );
 }
 
 /// Every `$ref` of a document.
@@ -77,7 +131,13 @@ async fn the_document_has_every_route_and_nothing_else() {
         let mut params = route.schema.params();
         let described = params.all(|(_, param)| param.doc.ends_with('.'));
         assert!(described, "{}", route.path);
-        assert!(operation["responses"]["200"]["content"].is_object());
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.contains_key("default"), "{}", route.path);
+        for status in route.schema.statuses {
+            let content = &responses[&status.to_string()]["content"];
+            let is_described = content.is_object() == schema::has_body(*status);
+            assert!(is_described, "{} {}: {status}", route.method, route.path);
+        }
         assert!(operation["operationId"].is_string());
     }
 }
@@ -93,6 +153,7 @@ fn sample(param: &Param) -> Value {
         (_, ValueType::OneOf(texts)) => json!(texts[0]),
         (_, ValueType::Number) => json!(1),
         (_, ValueType::Boolean) => json!(true),
+        (_, ValueType::Texts) => json!(["shares"]),
     }
 }
 
@@ -144,26 +205,33 @@ async fn the_keys_of_every_query_string_are_those_that_are_taken() {
     assert!(keys >= 20, "{keys}");
 }
 
-async fn send_json(router: &Router, route: &Route, path: &str, body: &Value) -> Answer {
+/// The answer to a body that an admin's session sends.
+async fn send_json(
+    router: &Router,
+    route: &Route,
+    path: &str,
+    cookie: &str,
+    body: &Value,
+) -> Answer {
     let request = Request::builder()
         .method(&route.method)
         .uri(path)
         .header("host", "127.0.0.1:8080")
         .header("content-type", "application/json")
+        .header("cookie", cookie)
+        .header("origin", "http://127.0.0.1:8080")
         .body(Body::from(body.to_string()));
     send(router, request.unwrap()).await
 }
 
 #[tokio::test]
 async fn the_fields_of_every_body_are_those_that_are_taken() {
-    let services = Services {
+    let bed = Bed::with_ann_beside(Services {
         engines: Some(Scripted::new().engines()),
-        accounts: Some(
-            crate::account_store::accounts(&crate::account_store::MemoryStore::new()).await,
-        ),
         ..services()
-    };
-    let router = router(config(), services).await;
+    })
+    .await;
+    let (router, cookie) = (&bed.router, bed.cookie().await);
     let mut bodies = 0;
     for route in route::ALL
         .iter()
@@ -181,13 +249,13 @@ async fn the_fields_of_every_body_are_those_that_are_taken() {
             .iter()
             .map(|field| (field.name.to_owned(), sample(field)))
             .collect();
-        let answer = send_json(&router, route, &path, &Value::Object(whole.clone())).await;
+        let answer = send_json(router, route, &path, &cookie, &Value::Object(whole.clone())).await;
         for field in fields {
             assert!(!is_unknown(&answer, field.name), "{path}: {}", answer.text);
         }
         let mut more = whole.clone();
         more.insert("zz".to_owned(), json!(1));
-        let answer = send_json(&router, route, &path, &Value::Object(more)).await;
+        let answer = send_json(router, route, &path, &cookie, &Value::Object(more)).await;
         assert!(is_unknown(&answer, "zz"), "{path}: {}", answer.text);
         for field in fields
             .iter()
@@ -195,7 +263,7 @@ async fn the_fields_of_every_body_are_those_that_are_taken() {
         {
             let mut less = whole.clone();
             less.remove(field.name);
-            let answer = send_json(&router, route, &path, &Value::Object(less)).await;
+            let answer = send_json(router, route, &path, &cookie, &Value::Object(less)).await;
             let missing = format!("missing field `{}`", field.name);
             assert!(answer.text.contains(&missing), "{path}: {}", answer.text);
         }
@@ -237,4 +305,130 @@ async fn errors_are_problem_details_for_who_asks_for_them() {
     // What is well stays as it is.
     let well = ask(&router, &Method::GET, "/live", &problem).await;
     assert_eq!((well.status, well.text.as_str()), (StatusCode::OK, "ok\n"));
+}
+
+#[test]
+fn what_the_registry_answers_is_described_by_the_definitions_of_its_kinds() {
+    let document = openapi::document();
+    let keys = |object: &Value| -> BTreeSet<String> {
+        object.as_object().unwrap().keys().cloned().collect()
+    };
+    let schema = |path: &str, method: &str, status: &str| {
+        let answer = &document["paths"][path][method]["responses"][status];
+        answer["content"]["application/json"]["schema"].clone()
+    };
+    for kind in resource::ALL {
+        let values = kind
+            .fields
+            .iter()
+            .map(|field| (field.column.name.to_owned(), json!("x")));
+        let one = ResourceVersion {
+            id: "x".to_owned(),
+            version: 1,
+            updated_us: 0,
+            updated_by: "ann".to_owned(),
+            values: values.collect(),
+        };
+        let of_one = schema(kind.item_path, "get", "200");
+        let reference = of_one["$ref"].as_str().unwrap();
+        let described = document.pointer(reference.trim_start_matches('#')).unwrap();
+        assert_eq!(
+            keys(&described["properties"]),
+            keys(&one.to_json()),
+            "{}",
+            kind.name
+        );
+        assert_eq!(schema(kind.path, "post", "201"), of_one);
+        assert_eq!(schema(kind.item_path, "put", "200"), of_one);
+        let list = schema(kind.path, "get", "200");
+        assert_eq!(list["properties"][kind.name]["items"], of_one);
+        let deleted = schema(kind.item_path, "delete", "200");
+        assert_eq!(deleted["properties"]["deleted"], of_one);
+    }
+}
+
+#[test]
+fn answers_about_pools_miners_blocks_payments_and_anomalies_are_described_by_their_types() {
+    let document = openapi::document();
+    for (path, name) in [
+        ("/api/v1/pool", "PoolsAnswer"),
+        ("/api/v1/pool/hashrate", "HashrateAnswer"),
+        ("/api/v1/pool/effort", "EffortsAnswer"),
+        ("/api/v1/pool/miners", "TopMinersAnswer"),
+        ("/api/v1/pool/payments", "SentPaymentsAnswer"),
+        ("/api/v1/pool/terms", "PoolTerms"),
+        ("/api/v1/miners/{address}", "MinerAnswer"),
+        ("/api/v1/miners/{address}/hashrate", "HashrateAnswer"),
+        ("/api/v1/miners/{address}/workers", "WorkersAnswer"),
+        (
+            "/api/v1/miners/{address}/workers/hashrate",
+            "WorkerHashratesAnswer",
+        ),
+        ("/api/v1/miners/{address}/payments", "MinerPaymentsAnswer"),
+        ("/api/v1/blocks", "BlocksAnswer"),
+        ("/api/v1/payments", "PaymentsAnswer"),
+        ("/api/v1/payments/state", "PayerAnswer"),
+        ("/api/v1/ledger", "LedgerAnswer"),
+        ("/api/v1/anomalies", "AnomaliesAnswer"),
+        ("/api/v1/anomalies/readings", "ReadingsAnswer"),
+    ] {
+        let answer = &document["paths"][path]["get"]["responses"]["200"];
+        let reference = &answer["content"]["application/json"]["schema"]["$ref"];
+        let pointer = reference.as_str().unwrap().trim_start_matches('#');
+        assert_eq!(pointer, format!("/components/schemas/{name}"), "{path}");
+        let described = document.pointer(pointer).unwrap();
+        let required = described["required"].as_array().unwrap();
+        let properties = described["properties"].as_object().unwrap();
+        assert_eq!(required.len(), properties.len(), "{path}");
+    }
+    let text = document.to_string();
+    let references = text.split("\"$ref\":\"#").skip(1);
+    for pointer in references.map(|rest| rest.split('"').next().unwrap()) {
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+}
+
+#[test]
+fn every_column_that_an_answer_names_is_one_of_its_stream_or_view() {
+    let counts = [
+        AnomalyRow::columns().len(),
+        BlockRow::columns().len(),
+        PaymentRow::columns().len(),
+        SentRow::columns().len(),
+        LedgerRow::columns().len(),
+        BalanceRow::columns().len(),
+        MinerPayoutRow::columns().len(),
+        FrozenWindowRow::columns().len(),
+        PayoutStepRow::columns().len(),
+        WindowAccountRow::columns().len(),
+    ];
+    assert_eq!(counts, [14, 13, 12, 8, 7, 2, 8, 18, 7, 6]);
+}
+
+#[test]
+fn exact_numbers_are_selected_and_described_as_text_with_their_unit() {
+    let amount = "CAST(balance_atomic AS VARCHAR) AS balance_atomic";
+    assert_eq!(select::<BalanceRow>(), format!("account, {amount}"));
+    let document = openapi::document();
+    let amount = &document["components"]["schemas"]["Balance"]["properties"]["balance_atomic"];
+    assert_eq!(amount["type"], json!(["string", "null"]));
+    let doc = amount["description"].as_str().unwrap();
+    assert!(doc.ends_with("Unit: atomic units."), "{doc}");
+}
+
+/// A generated client takes what is not described for an error.
+#[test]
+fn what_is_made_is_described_as_made() {
+    let document = openapi::document();
+    let statuses = |path: &str, method: &str| {
+        let responses = &document["paths"][path][method]["responses"];
+        let statuses = responses.as_object().unwrap().keys().cloned();
+        statuses.collect::<Vec<_>>()
+    };
+    for path in ["/api/v1/sites", "/api/v1/violations", "/api/v1/bans"] {
+        assert_eq!(statuses(path, "post"), ["201", "default"], "{path}");
+    }
+    assert_eq!(statuses("/health", "get"), ["200", "503", "default"]);
+    assert_eq!(statuses("/api/v1/login/oidc", "get"), ["303", "default"]);
+    assert_eq!(statuses("/api/v1/sites", "get"), ["200", "304", "default"]);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use axum::Router;
 use axum::http::{Method, StatusCode};
-use headframe_query_front::{Engines, LiveTail, OldestRow, Services, TailRows};
+use headframe_query_front::{Engines, LiveTail, OldestRow, Services, TailRows, route};
 use headframe_schemas::Stream;
 use headframe_schemas::stream::blocks::Blocks;
 use headframe_schemas::stream::payouts::Payouts;
@@ -68,6 +68,24 @@ async fn an_answer_that_is_known_is_not_sent_again() {
     let error = get(&[("if-none-match", "*")]).await;
     assert_eq!(error.status, StatusCode::NOT_FOUND);
     assert_eq!(header(&error, "etag"), None);
+}
+
+#[tokio::test]
+async fn what_is_answered_out_of_memory_has_a_tag_as_well() {
+    let (router, _) = served().await;
+    let path = "/api/v1/registry/kinds";
+    let first = ask(&router, &Method::GET, path, &[]).await;
+    let tag = header(&first, "etag").unwrap();
+    let same = ask(&router, &Method::GET, path, &[("if-none-match", tag)]).await;
+    assert_eq!(
+        (same.status, same.text.as_str()),
+        (StatusCode::NOT_MODIFIED, "")
+    );
+    // These have nothing to say here, and say it once they do.
+    for path in ["/api/v1/pool/terms", "/api/v1/payments/state"] {
+        let route = route::ALL.iter().find(|route| route.path == path).unwrap();
+        assert!(route.answers_etag(), "{path}");
+    }
 }
 
 /// A stream: what JetStream has acknowledged, and what is known here of it.

@@ -13,9 +13,10 @@ mod tls;
 
 use std::time::Duration;
 
-use headframe_query_front::QueryConfig;
+use headframe_query_front::request_log::RequestLog;
+use headframe_query_front::{QueryConfig, Services};
 
-use self::client::{Wire, kinds, rows, sqlstate, tag, texts};
+use self::client::{Wire, bind, execute, kinds, parse, rows, sqlstate, tag, text, texts};
 use crate::server::config;
 
 #[tokio::test]
@@ -221,4 +222,54 @@ async fn a_copy_is_written_in_each_format() {
     let row = |n: u8| [&[0, 1, 0, 0, 0, 8][..], &[0, 0, 0, 0, 0, 0, 0, n]].concat();
     let head = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     assert_eq!(bytes, [head, row(0), row(1), vec![0xff, 0xff]].concat());
+}
+
+#[tokio::test]
+async fn each_statement_is_a_row_of_requests_without_its_text() {
+    let log = RequestLog::default();
+    let services = Services {
+        request_log: Some(log.clone()),
+        ..Services::default()
+    };
+    let wire = Wire::start_by(config(), services).await;
+    let mut client = wire.connect().await;
+    client
+        .query("BEGIN; rows 2; SET application_name = 'a-secret'; missing secret")
+        .await;
+    client.query("ROLLBACK").await;
+    client.query("COPY (rows 2) TO STDOUT").await;
+    // A prepared statement is one row each time it runs, and one where it does not come so far.
+    for (sql, steps) in [("rows 3", "PBE"), ("missing", "PD"), ("SET", "P")] {
+        for step in steps.chars() {
+            let body = match step {
+                'P' => parse("", sql, &[]),
+                'B' => bind("", "", &[], &[]),
+                'D' => [&b"S"[..], &text("")].concat(),
+                _ => execute("", 0),
+            };
+            client.send(step as u8, &body).await;
+        }
+        client.send(b'S', &[]).await;
+        client.until_ready().await;
+    }
+    let rows = log.take();
+    let found: Vec<(&str, u16)> = rows.iter().map(|row| (&*row.route, row.status)).collect();
+    let expected = [
+        ("BEGIN", 200),
+        ("QUERY", 200),
+        ("SET", 200),
+        ("QUERY", 400),
+        ("ROLLBACK", 200),
+        ("COPY", 200),
+        ("QUERY", 200),
+        ("DESCRIBE", 400),
+        ("PARSE", 400),
+    ];
+    assert_eq!(found, expected);
+    for row in &rows {
+        assert_eq!((&*row.wire, &*row.principal), ("postgres", "local"));
+        assert_eq!(row.peer.as_deref(), Some("127.0.0.1"));
+        assert_eq!(row.bytes > 0, row.status == 200, "{row:?}");
+    }
+    assert!(!format!("{rows:?}").contains("secret"), "{rows:?}");
 }

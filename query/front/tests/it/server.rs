@@ -11,6 +11,8 @@ use headframe_query_front::{QueryConfig, RouteHandler, Server, Services};
 use serde_json::Value;
 use tower::ServiceExt;
 
+use crate::openapi;
+
 pub const READER: &str = "a-token-of-20-letters";
 pub const OPERATOR: &str = "another-token-of-24-chars";
 
@@ -56,11 +58,12 @@ pub fn services() -> Services {
         answers,
     };
     let rows = post(async |Path(stream): Path<String>| format!("rows of {stream}"));
+    let banned = async || (StatusCode::CREATED, "banned");
     Services {
         handlers: vec![
             handler(Method::POST, "/api/v1/ingest/{stream}", rows),
             handler(Method::GET, "/api/v1/bans", get(async || "bans")),
-            handler(Method::POST, "/api/v1/bans", post(async || "banned")),
+            handler(Method::POST, "/api/v1/bans", post(banned)),
             handler(Method::DELETE, "/api/v1/bans", delete(async || "lifted")),
         ],
         ..Services::default()
@@ -71,15 +74,20 @@ pub async fn router(config: QueryConfig, services: Services) -> Router {
     Server::bind(config, services).await.unwrap().router()
 }
 
+/// The answer to a request; whatever a test looks at in it, it is one that the OpenAPI document
+/// describes.
 pub async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, 1 << 20).await.unwrap();
-    Answer {
+    let answer = Answer {
         status: parts.status,
         headers: parts.headers,
         text: String::from_utf8(bytes.to_vec()).unwrap(),
-    }
+    };
+    openapi::check_described(&method, &path, &answer);
+    answer
 }
 
 /// A request of a program on this machine, with these headers beside its own.

@@ -14,6 +14,8 @@ const HOUR_MS: u64 = 3_600_000;
 const READ_BACK_MS: u64 = 30_000;
 /// How much a reading changes what is known of a motor's watts.
 const LEARNING_SHARE: f64 = 0.1;
+/// A relay that says so many times in a row that it is not as it was commanded, is not.
+const CONTRADICTIONS: u32 = 2;
 
 /// A write to a relay that was not read back yet.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -59,6 +61,9 @@ pub struct FanState {
     pub write: Option<Write>,
     /// Its relay does not follow.
     pub is_deaf: bool,
+    /// Read-backs in a row that contradict what was commanded and had the time to happen.
+    #[serde(default)]
+    contradictions: u32,
     starts: Vec<u64>,
     waits_since_ms: u64,
     counted_ms: u64,
@@ -79,6 +84,7 @@ impl FanState {
             ran_ms: now_ms,
             write: None,
             is_deaf: false,
+            contradictions: 0,
             starts: Vec::new(),
             waits_since_ms: now_ms,
             counted_ms: now_ms,
@@ -110,10 +116,11 @@ impl FanState {
                 }
             }
             let is_after = self.write.is_some_and(|write| at_ms > write.sent_ms);
-            if is_on == self.is_on && is_after {
+            if is_on == self.is_on && (is_after || self.write.is_none()) {
                 self.write = None;
                 self.is_deaf = false;
             }
+            self.believe(is_on, at_ms);
         }
         let Some(watts) = reading.watts else { return };
         self.watts = Some(watts);
@@ -132,6 +139,22 @@ impl FanState {
         }
     }
 
+    /// A relay that changed by itself, or by a hand, or lost its power, is as it says: what it fed
+    /// is not counted as running, and another fan or it itself is started when one is wanted.
+    fn believe(&mut self, is_on: bool, at_ms: u64) {
+        let is_contradiction = is_on != self.is_on && self.write.is_none();
+        self.contradictions = match is_contradiction {
+            true => self.contradictions + 1,
+            false => 0,
+        };
+        if self.contradictions >= CONTRADICTIONS {
+            self.is_on = is_on;
+            self.since_ms = at_ms;
+            self.low_since_ms = None;
+            self.contradictions = 0;
+        }
+    }
+
     /// Takes an actuator's word of the write under way.
     pub fn take_reports(&mut self, reports: &[CommandReport]) {
         let Some(write) = self.write else { return };
@@ -144,8 +167,10 @@ impl FanState {
         }
     }
 
-    /// Counts its hours, judges its watts and repeats a write that was not read back.
-    pub fn advance(&mut self, at: usize, policy: &FanPolicy, now_ms: u64, output: &mut Output) {
+    /// Counts its hours, judges its watts and repeats a write that was not read back; where people
+    /// work, one that switches it on waits until they have left.
+    pub fn advance(&mut self, at: usize, policy: &FanPolicy, is_locked: bool, output: &mut Output) {
+        let now_ms = output.now.elapsed_ms;
         if self.is_on {
             self.run_ms += now_ms.saturating_sub(self.counted_ms);
             self.ran_ms = now_ms;
@@ -157,7 +182,7 @@ impl FanState {
             .low_since_ms
             .map_or(0, |since| now_ms.saturating_sub(since));
         self.is_faulty |= self.is_on && low_ms >= ms(policy.fault_after_s);
-        if let Some(write) = self.write {
+        if let Some(write) = self.write.filter(|_| !(is_locked && self.is_on)) {
             let wait_s = policy.retry_s.get(write.attempts - 1).copied();
             match wait_s {
                 Some(wait_s) if now_ms.saturating_sub(write.sent_ms) >= ms(wait_s) => {
@@ -200,7 +225,7 @@ impl FanState {
         self.is_on = is_on;
         self.since_ms = now_ms;
         self.low_since_ms = None;
-        self.is_deaf = false;
+        self.contradictions = 0;
         if is_on {
             self.starts.push(now_ms);
         }

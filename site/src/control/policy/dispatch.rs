@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::Path;
+
 /// How machines are stopped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -12,6 +14,9 @@ pub struct DispatchPolicy {
     pub outlet_concurrency: usize,
     /// A device that has not answered by then has failed.
     pub answer_within_s: u64,
+    /// A command by Foreman that is not done by then has failed: it hands commands on, and waits
+    /// for each machine.
+    pub foreman_answer_within_s: u64,
     /// A machine that still draws power by then has not stopped.
     pub proof_within_s: u64,
     /// A machine is off at less than this share of its power before.
@@ -28,6 +33,11 @@ pub struct DispatchPolicy {
     pub best_fit_among: usize,
     /// Phases may differ by so much of their mean.
     pub phase_balance_pct: f64,
+    /// In place of the last machine of a reduction at most so many are set to their low power mode,
+    /// where that fits the target closer; 0 stops whole machines only.
+    pub trim_at_most: usize,
+    /// A machine that does not draw the power of its new mode by then has not changed it.
+    pub mode_within_s: u64,
 }
 
 impl Default for DispatchPolicy {
@@ -36,6 +46,7 @@ impl Default for DispatchPolicy {
             concurrency: 64,
             outlet_concurrency: 512,
             answer_within_s: 3,
+            foreman_answer_within_s: 60,
             proof_within_s: 45,
             off_share: 0.1,
             on_share: 0.8,
@@ -44,6 +55,18 @@ impl Default for DispatchPolicy {
             is_outlet_first: false,
             best_fit_among: 16,
             phase_balance_pct: 10.0,
+            trim_at_most: 3,
+            mode_within_s: 600,
+        }
+    }
+}
+
+impl DispatchPolicy {
+    /// Seconds within which a command by this way must be answered.
+    pub fn answer_within_s(&self, path: Path) -> u64 {
+        match path {
+            Path::Foreman => self.foreman_answer_within_s,
+            Path::Device | Path::Outlet | Path::Feeder => self.answer_within_s,
         }
     }
 }

@@ -12,6 +12,9 @@ pub struct PowerPolicy {
     pub restart_delay_s: u64,
     /// Up to so much longer, by chance, so that sites do not start together.
     pub restart_jitter_s: u64,
+    /// After a start an estimate of the site's power is not acted on for so long, at most half of
+    /// the time to a deadline; never in an emergency.
+    pub read_first_s: u64,
     /// Restoring ends after so long, whatever has not started.
     pub restore_limit_s: u64,
     /// A machine, and the site, stay off for at least so long.
@@ -51,6 +54,7 @@ impl Default for PowerPolicy {
             self_test_s: 120,
             restart_delay_s: 300,
             restart_jitter_s: 60,
+            read_first_s: 15,
             restore_limit_s: 1_800,
             min_off_s: 600,
             release_stable_s: 120,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthPolicy {
-    /// The loop that supervises; three of it without a step are a gap that people are told of.
+    /// The loop that supervises looks so often; three of it without a step are a gap that people
+    /// are told of.
     pub loop_s: u64,
     /// A reading may come so much later than its period.
     pub grace_s: u64,
@@ -141,6 +142,12 @@ pub struct TripPolicy {
     pub two_person_within_s: u64,
     /// Contactors of feeders open when machines still draw power so long after a trip.
     pub contactor_after_s: u64,
+    /// An interlock that has not been read for so long leaves the site …
+    pub lost_half_after_s: u64,
+    /// … this share of its design power.
+    pub lost_half_share: f64,
+    /// After so long without a reading of an interlock the site stops.
+    pub lost_curtail_after_s: u64,
 }
 
 impl Default for TripPolicy {
@@ -161,6 +168,9 @@ impl Default for TripPolicy {
             is_two_person: false,
             two_person_within_s: 600,
             contactor_after_s: 30,
+            lost_half_after_s: 900,
+            lost_half_share: 0.5,
+            lost_curtail_after_s: 1_800,
         }
     }
 }

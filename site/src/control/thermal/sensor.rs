@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::control::observation::SensorKind;
 use crate::control::policy::{ThermalPolicy, ms};
 
-/// What a sensor in air can say at all; a broken one says -127 or 850.
-const POSSIBLE_C: std::ops::RangeInclusive<f64> = -45.0..=95.0;
+/// What a sensor can say at all; a DS18B20 reaches from -55 to 125, a broken one says -127 or 850.
+const POSSIBLE_C: std::ops::RangeInclusive<f64> = -45.0..=125.0;
 /// Less is no change.
 const SAME_C: f64 = 0.01;
 /// Samples for the rise are so far apart, so that noise is no rise.

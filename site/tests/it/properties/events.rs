@@ -14,6 +14,8 @@ pub enum Happening {
     Signal(Level, f64, u8),
     SignalSilent(bool, u8),
     Nothing(u16),
+    /// An hour in which nothing happens.
+    Hour,
     Gap(u32),
     Hotter(f64, u8),
     Outside(f64, u8),
@@ -83,7 +85,7 @@ pub fn happening() -> impl Strategy<Value = Happening> {
         3 => Just(H::Reset),
         2 => Just(H::ContactorsClosed),
     ];
-    prop_oneof![6 => power, 4 => air, 2 => trip]
+    prop_oneof![60 => power, 40 => air, 20 => trip, 1 => Just(H::Hour)]
 }
 
 impl Happening {
@@ -138,6 +140,7 @@ impl Happening {
     fn long_ticks(&self) -> u16 {
         match self {
             Self::Nothing(ticks) => *ticks,
+            Self::Hour => 720,
             _ => 1,
         }
     }
@@ -191,7 +194,10 @@ impl Happening {
                 guard.overload = Some(share);
                 return ticks;
             }
-            Self::ContactorsClosed => run.plant.feeders.fill(true),
+            Self::ContactorsClosed => {
+                run.plant.feeders.fill(true);
+                guard.timers.forget_ramp();
+            }
             Self::Restart(ticks) => {
                 run.state = run.state.clone().after_restart(&run.site, run.now);
                 return ticks;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use headframe_site::command::{Action, Command, Target};
+use headframe_site::command::{Action, Command, Path, PowerMode, Target};
 use headframe_site::control::observation::{
     InterlockKind, InterlockReading, Observation, SensorKind,
 };
@@ -13,6 +13,7 @@ use headframe_site::control::order::Order;
 use headframe_site::control::power::PowerRegion;
 use headframe_site::control::{DecisionRecord, State};
 
+use super::timers::Timers;
 use crate::run::Run;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -22,7 +23,9 @@ pub struct Guard {
     pub interlock: Option<(InterlockKind, bool)>,
     pub overload: Option<f64>,
     pub is_foreman_up: bool,
+    pub timers: Timers,
     stopped_ms: BTreeMap<String, u64>,
+    lowered_ms: BTreeMap<String, u64>,
     fans: BTreeMap<u8, FanTimes>,
     last_start_ms: Option<u64>,
     hot_since_ms: Option<u64>,
@@ -48,7 +51,9 @@ impl Guard {
             interlock: None,
             overload: None,
             is_foreman_up: true,
+            timers: Timers::default(),
             stopped_ms: BTreeMap::new(),
+            lowered_ms: BTreeMap::new(),
             fans,
             last_start_ms: None,
             hot_since_ms: None,
@@ -93,11 +98,52 @@ impl Guard {
         let now_ms = run.now.elapsed_ms;
         let gap_ms = now_ms - self.last_ms;
         self.last_ms = now_ms;
+        self.modes(run, &observation)?;
         self.machines(run, before, &decision)?;
         self.fans(&run.state, &run.commands, &observation, now_ms)?;
         self.hot(run, &observation, &decision, gap_ms)?;
         self.trips(run, before, &observation, gap_ms)?;
+        self.timers.tick(run, &observation, &decision, gap_ms)?;
         caps(&decision)
+    }
+
+    /// A change of mode never starts a machine that is off, and low power lasts its least time.
+    fn modes(&mut self, run: &Run, observation: &Observation) -> Result<(), String> {
+        let (now_ms, after) = (run.now.elapsed_ms, run.state.power.region);
+        for command in &run.commands {
+            let (Target::Machine(name), Action::Mode(mode)) = (&command.target, command.action)
+            else {
+                continue;
+            };
+            let at = run.site.machine(name).ok_or("an unknown machine")?;
+            let plan = &run.site.plan.machines[at];
+            if command.path == Path::Outlet || plan.low_power_w.is_none() {
+                return Err(format!(
+                    "{name} was ordered to {mode:?} by {:?}",
+                    command.path
+                ));
+            }
+            let reading = observation
+                .machines
+                .iter()
+                .find(|one| one.machine == at as u32);
+            let power_w = reading.map_or(0.0, |one| one.power_w);
+            if power_w <= 1.5 * plan.standby_w {
+                return Err(format!("{name} was ordered to {mode:?} at {power_w} W"));
+            }
+            if mode == PowerMode::Low {
+                if !matches!(after, PowerRegion::Curtailing | PowerRegion::Curtailed) {
+                    return Err(format!("{name} was ordered to low power in {after:?}"));
+                }
+                self.lowered_ms.insert(name.clone(), now_ms);
+                continue;
+            }
+            let low_ms = self.lowered_ms.get(name).map(|at| now_ms - at);
+            if low_ms.is_some_and(|low_ms| low_ms < 600_000) {
+                return Err(format!("{name} was brought back after {low_ms:?} ms"));
+            }
+        }
+        Ok(())
     }
 
     fn machines(
@@ -119,6 +165,9 @@ impl Guard {
             };
             if command.action == Action::Off {
                 self.stopped_ms.insert(name.clone(), now_ms);
+                continue;
+            }
+            if command.action == Action::Mode(PowerMode::Low) {
                 continue;
             }
             starts += 1;

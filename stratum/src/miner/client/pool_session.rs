@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{ClientConfig, ClientEvent, ClientTiming, LeaseRequest, Requests, ShareToSend};
 use crate::miner::broken::{Broken, is_critical};
@@ -37,6 +38,8 @@ pub(super) struct PoolSession {
     leases: bool,
     algos: Vec<String>,
     timing: ClientTiming,
+    /// The end of the client.
+    stop: CancellationToken,
     next_request: u64,
     /// Requests without an answer yet, and the tickets of those that are shares.
     unanswered: BTreeMap<u64, u64>,
@@ -55,6 +58,8 @@ pub(super) struct Ended {
     pub(super) held: Duration,
     /// The place of a pool that comes first, and the connection to it.
     pub(super) better: Option<(usize, PoolSession)>,
+    /// The connection itself, where the pool may still answer over it: see [`PoolSession::drain`].
+    pub(super) left: Option<PoolSession>,
 }
 
 impl Ended {
@@ -66,6 +71,7 @@ impl Ended {
             unanswered: Vec::new(),
             held: Duration::ZERO,
             better: None,
+            left: None,
         }
     }
 }
@@ -76,6 +82,7 @@ impl PoolSession {
         config: &ClientConfig,
         endpoint: &PoolEndpoint,
         number: u64,
+        stop: CancellationToken,
     ) -> Result<Self, Broken> {
         let pool = endpoint.address.clone();
         let stream = endpoint.connect().await;
@@ -107,6 +114,7 @@ impl PoolSession {
                 leases,
                 algos: config.algos.clone(),
                 timing: config.timing,
+                stop,
                 next_request: 2,
                 unanswered: BTreeMap::new(),
                 lease_requests: BTreeSet::new(),
@@ -117,7 +125,8 @@ impl PoolSession {
         }
     }
 
-    /// Serves the connection to its end, or until a better one is there.
+    /// Serves the connection to its end, or until it is left: for a better one, for one more login,
+    /// or because the client ends.
     pub(super) async fn run(
         mut self,
         requests: &mut Requests<'_>,
@@ -125,29 +134,70 @@ impl PoolSession {
         better: impl Future<Output = (usize, PoolSession)>,
         refresh: impl Future<Output = ()>,
     ) -> Ended {
-        let (broken, better) = tokio::select! {
-            ended = self.serve(requests, events) => {
-                (ended.err().unwrap_or(Broken::Closed), None)
-            }
-            () = refresh => (Broken::Exhausted, None),
-            (at, session) = better => {
-                (Broken::Returned(session.pool.clone()), Some((at, session)))
-            }
+        let served = self.serve(requests, events, better, refresh).await;
+        let (broken, better) = match served {
+            Ok(better) => (Broken::Returned(better.1.pool.clone()), Some(better)),
+            Err(broken) => (broken, None),
+        };
+        let (pool, held) = (self.pool.clone(), self.opened.elapsed());
+        let is_drained = broken.is_departure() && !self.unanswered.is_empty();
+        let (unanswered, left) = match is_drained {
+            true => (Vec::new(), Some(self)),
+            false => (self.unanswered.into_values().collect(), None),
         };
         Ended {
-            pool: self.pool,
+            pool,
             broken,
-            unanswered: self.unanswered.into_values().collect(),
-            held: self.opened.elapsed(),
+            unanswered,
+            held,
             better,
+            left,
         }
     }
 
+    /// Hears the answers to the shares that were sent, and sends nothing: until all are there, the
+    /// pool closes, or it was time enough.
+    pub(super) async fn drain(mut self, events: mpsc::Sender<ClientEvent>) {
+        let mut until = Instant::now() + self.timing.drain;
+        let stop = self.stop.clone();
+        let mut is_stopped = false;
+        while !self.unanswered.is_empty() {
+            tokio::select! {
+                line = self.lines.next(MAX_LINE) => {
+                    let Ok(Some(line)) = line else { break };
+                    match self.read(&line) {
+                        Ok(Some(answer @ ClientEvent::Answer { .. })) => {
+                            // Without a listener the client itself ends.
+                            let _ = events.send(answer).await;
+                        }
+                        // Work, and where to go, are for those who stay.
+                        Ok(_) | Err(Broken::Moved(_)) => {}
+                        Err(_) => break,
+                    }
+                }
+                () = sleep_until(until) => break,
+                () = stop.cancelled(), if !is_stopped => {
+                    is_stopped = true;
+                    until = until.min(Instant::now() + self.timing.drain_at_stop);
+                }
+            }
+        }
+        if !self.unanswered.is_empty() {
+            tracing::warn!(pool = %self.pool, shares = self.unanswered.len(),
+                "the pool that was left did not answer all shares");
+            let tickets = self.unanswered.into_values().collect();
+            let _ = events.send(ClientEvent::Unanswered { tickets }).await;
+        }
+    }
+
+    /// To its end, or to a better connection.
     async fn serve(
         &mut self,
         requests: &mut Requests<'_>,
         events: &mpsc::Sender<ClientEvent>,
-    ) -> Result<(), Broken> {
+        better: impl Future<Output = (usize, PoolSession)>,
+        refresh: impl Future<Output = ()>,
+    ) -> Result<(usize, PoolSession), Broken> {
         let logged_in = ClientEvent::LoggedIn {
             session: self.number,
             pool: self.pool.clone(),
@@ -160,8 +210,13 @@ impl PoolSession {
         let ClientTiming {
             silence, keepalive, ..
         } = self.timing;
+        let stop = self.stop.clone();
+        tokio::pin!(better, refresh);
         loop {
             tokio::select! {
+                () = stop.cancelled() => return Err(Broken::Stopped),
+                () = &mut refresh => return Err(Broken::Exhausted),
+                better = &mut better => return Ok(better),
                 line = self.lines.next(MAX_LINE) => {
                     let line = line?.ok_or(Broken::Closed)?;
                     heard = Instant::now();
@@ -170,7 +225,7 @@ impl PoolSession {
                         emit(events, event).await?;
                     }
                 }
-                () = tokio::time::sleep_until(heard + silence) => {
+                () = sleep_until(heard + silence) => {
                     return Err(Broken::Silent(silence.as_secs()));
                 }
                 Some(share) = requests.submissions.recv() => {
@@ -179,12 +234,12 @@ impl PoolSession {
                     }
                 }
                 Some(wanted) = requests.leases.recv() => self.lease(wanted).await?,
-                () = tokio::time::sleep_until(quiet_since + keepalive), if self.keepalive => {
+                () = sleep_until(quiet_since + keepalive), if self.keepalive => {
                     quiet_since = Instant::now();
                     let id = self.request();
                     let line = json!({"id": id, "jsonrpc": "2.0", "method": "keepalived",
                         "params": {"id": self.id}});
-                    send(&mut self.out, &line).await?;
+                    self.write(&line).await?;
                 }
             }
         }
@@ -243,7 +298,7 @@ impl PoolSession {
             "algo": share.algo,
         });
         let line = json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params});
-        send(&mut self.out, &line).await?;
+        self.write(&line).await?;
         Ok(None)
     }
 
@@ -258,9 +313,21 @@ impl PoolSession {
             left -= count;
             let id = self.request();
             self.lease_requests.insert(id);
-            send(&mut self.out, &lease::request(id, &self.id, count)).await?;
+            self.write(&lease::request(id, &self.id, count)).await?;
         }
         Ok(())
+    }
+
+    /// Sends a line. A pool that takes none for so long is gone, and the end does not wait for it.
+    async fn write(&mut self, line: &Value) -> Result<(), Broken> {
+        let silence = self.timing.silence;
+        tokio::select! {
+            biased;
+            sent = timeout(silence, send(&mut self.out, line)) => {
+                sent.map_err(|_| Broken::Silent(silence.as_secs()))?
+            }
+            () = self.stop.cancelled() => Err(Broken::Stopped),
+        }
     }
 
     fn request(&mut self) -> u64 {

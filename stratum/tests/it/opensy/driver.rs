@@ -380,15 +380,15 @@ async fn a_long_poll_rings_when_there_is_something_new() {
     })
     .await;
     let chain = Arc::new(driver(&settings(&stand_in.url, 4, 1)));
-    let (bell, stop) = (Arc::new(Notify::new()), CancellationToken::new());
-    let (rings, ends, background) = (bell.clone(), stop.clone(), chain.clone());
-    let attending = tokio::spawn(async move { background.run_background(rings, ends).await });
-    let rung = async || {
-        tokio::time::timeout(Duration::from_secs(240), bell.notified())
+    let (wakeup, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let (waker, ends, background) = (wakeup.clone(), stop.clone(), chain.clone());
+    let attending = tokio::spawn(async move { background.run_background(waker, ends).await });
+    let woken = async || {
+        tokio::time::timeout(Duration::from_secs(240), wakeup.notified())
             .await
             .expect("no ring")
     };
-    rung().await;
+    woken().await;
     for round in 1..=3 {
         // The question is out, and nothing is new: it is held.
         let deadline = tokio::time::Instant::now() + Duration::from_secs(240);
@@ -403,7 +403,7 @@ async fn a_long_poll_rings_when_there_is_something_new() {
             1 => stand_in.node().await.fill(1),
             _ => stand_in.node().await.mine(1).await,
         }
-        rung().await;
+        woken().await;
     }
     assert!(
         stand_in.held() <= 4,

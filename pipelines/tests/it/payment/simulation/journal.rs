@@ -1,5 +1,7 @@
 //! A payer's view of the simulated streams.
 
+use futures::future::BoxFuture;
+
 use super::*;
 
 /// A payer's view of the streams.
@@ -61,55 +63,61 @@ impl SimJournal {
     }
 }
 
-#[async_trait]
 impl Journal for SimJournal {
-    async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<(), JournalError> {
-        give_way().await;
-        {
-            let inside = self.world.inside();
-            let former = inside.former.max(self.payments);
-            inside.payments[self.payments..former]
-                .iter()
-                .for_each(|rows| ledger.apply_payment(rows));
-            if self.payments == 0 {
-                ledger.mark_stream_replaced();
+    fn catch_up<'a>(
+        &'a mut self,
+        ledger: &'a mut Ledger,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            give_way().await;
+            {
+                let inside = self.world.inside();
+                let former = inside.former.max(self.payments);
+                inside.payments[self.payments..former]
+                    .iter()
+                    .for_each(|rows| ledger.apply_payment(rows));
+                if self.payments == 0 {
+                    ledger.mark_stream_replaced();
+                }
+                inside.payments[former..]
+                    .iter()
+                    .for_each(|rows| ledger.apply_payment(rows));
+                self.payments = inside.payments.len();
+                inside.instructions[self.instructions..]
+                    .iter()
+                    .for_each(|row| ledger.apply_instruction(row));
+                self.instructions = inside.instructions.len();
+                ledger.apply_payouts(&inside.payouts[self.payouts..]);
+                self.payouts = inside.payouts.len();
             }
-            inside.payments[former..]
-                .iter()
-                .for_each(|rows| ledger.apply_payment(rows));
-            self.payments = inside.payments.len();
-            inside.instructions[self.instructions..]
-                .iter()
-                .for_each(|row| ledger.apply_instruction(row));
-            self.instructions = inside.instructions.len();
-            ledger.apply_payouts(&inside.payouts[self.payouts..]);
-            self.payouts = inside.payouts.len();
-        }
-        give_way().await;
-        Ok(())
+            give_way().await;
+            Ok(())
+        })
     }
 
-    async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError> {
-        give_way().await;
-        let answer = {
-            let mut inside = self.world.inside();
-            let known = inside.payments.len() == self.payments;
-            match inside.luck() {
-                _ if !known => Err(JournalError::Conflict("somebody was faster".to_owned())),
-                Luck::Before => Err(JournalError::Unknown("no answer".to_owned())),
-                Luck::Good => {
-                    self.store(&mut inside, rows);
-                    self.payments += 1;
-                    Ok(())
+    fn append<'a>(&'a mut self, rows: &'a [Payment]) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            give_way().await;
+            let answer = {
+                let mut inside = self.world.inside();
+                let known = inside.payments.len() == self.payments;
+                match inside.luck() {
+                    _ if !known => Err(JournalError::Conflict("somebody was faster".to_owned())),
+                    Luck::Before => Err(JournalError::Unknown("no answer".to_owned())),
+                    Luck::Good => {
+                        self.store(&mut inside, rows);
+                        self.payments += 1;
+                        Ok(())
+                    }
+                    Luck::After => {
+                        self.store(&mut inside, rows);
+                        Err(JournalError::Unknown("no answer".to_owned()))
+                    }
                 }
-                Luck::After => {
-                    self.store(&mut inside, rows);
-                    Err(JournalError::Unknown("no answer".to_owned()))
-                }
-            }
-        };
-        give_way().await;
-        answer
+            };
+            give_way().await;
+            answer
+        })
     }
 
     fn position(&self) -> i64 {

@@ -1,8 +1,7 @@
 //! Why a miner has not got all it has coming: codes for programs, sentences for people.
 
-use serde_json::{Value, json};
-
 use headframe_query_front::access::Principal;
+use headframe_query_front::answers::payments::WhyUnpaid;
 use headframe_query_front::reports::Row;
 use headframe_schemas::payment::PayerStatus;
 
@@ -24,7 +23,7 @@ pub(super) fn why(
     miner: &str,
     elsewhere: Vec<String>,
     principal: &Principal,
-) -> Vec<Value> {
+) -> Vec<WhyUnpaid> {
     let mut reasons: Vec<(&str, String)> = elsewhere
         .into_iter()
         .map(|text| ("other_pool", text))
@@ -55,7 +54,10 @@ pub(super) fn why(
     };
     reasons
         .into_iter()
-        .map(|(code, text)| json!({"code": code, "text": shown(code, text)}))
+        .map(|(code, text)| WhyUnpaid {
+            code: code.to_owned(),
+            text: shown(code, text),
+        })
         .collect()
 }
 
@@ -193,6 +195,8 @@ fn payable(facts: &Facts, payer: Option<&PayerStatus>, miner: &str) -> Vec<(&'st
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use headframe_schemas::payment::{Stopped, WaitCause, Waiting, WalletBalance};
 
@@ -218,10 +222,7 @@ mod tests {
                 ..PayerStatus::default()
             };
             let reasons = why(&facts, Some(&payer), "a", Vec::new(), &Principal::reader());
-            reasons
-                .iter()
-                .filter_map(|reason| reason["code"].as_str().map(str::to_owned))
-                .collect()
+            reasons.into_iter().map(|reason| reason.code).collect()
         };
         assert_eq!(codes(10), ["due"]);
         assert_eq!(codes(5), ["wallet_short"]);
@@ -276,10 +277,10 @@ mod tests {
                     &principal,
                 )
             };
-            let codes = |reasons: &[Value]| {
+            let codes = |reasons: &[WhyUnpaid]| {
                 reasons
                     .iter()
-                    .map(|reason| reason["code"].clone())
+                    .map(|reason| reason.code.clone())
                     .collect::<Vec<_>>()
             };
             let (stranger, reader) = (ask(Principal::anonymous()), ask(Principal::reader()));
@@ -303,7 +304,7 @@ mod tests {
                 assert!(!json!(stranger).to_string().contains(word), "{stranger:?}");
             }
             assert_eq!(
-                stranger[2]["text"], reader[2]["text"],
+                stranger[2].text, reader[2].text,
                 "what tells of the miner alone"
             );
         }

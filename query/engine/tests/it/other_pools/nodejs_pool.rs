@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{at, check, served};
+use super::{at, blocks, check, served, served_of, shares, terms};
+use crate::server::config;
 
 const NODEJS: &str = "/api/nodejs-pool";
 
@@ -13,14 +14,15 @@ async fn the_pool_of_nodejs_pool_has_every_field_in_its_unit() {
     let mut statistics = json!({
         "hashRate": 1_100, "miners": 2, "totalHashes": 681_000, "lastBlockFoundTime": "s",
         "lastBlockFound": 13, "totalBlocksFound": 4, "totalMinersPaid": 1, "totalPayments": 1,
-        "roundHashes": "whole", "altBlocksFound": "object", "activePorts": [18_081],
+        "roundHashes": "whole", "altBlocksFound": "object", "totalAltBlocksFound": 0,
+        "activePorts": [18_081],
         "pending": "number", "price": {"btc": "number", "usd": "number", "eur": "number"},
         "pplnsWindowTime": 545, "portHash": by_port("whole"), "portMinerCount": by_port("whole"),
         "coinProfit": by_port("number"), "minBlockRewards": {"18081": 600_000_000_000_u64},
         "currentEfforts": by_port("whole"),
         "coins": {"18081": {"port": 18_081, "symbol": "text", "displayName": "text",
             "algo": "text", "profit": 1, "pplnsShare": 1, "active": true, "hashrate": 1_100,
-            "miners": 2, "blockTime": 120, "atomicUnits": 1e12}},
+            "miners": 2, "blockTime": 120, "atomicUnits": 1e12, "altBlocksFound": 0}},
     });
     let stats = at(&router, &format!("{NODEJS}/pool/stats")).await;
     let shape = json!({"pool_list": ["text"], "pool_statistics": statistics.clone(),
@@ -105,6 +107,31 @@ async fn lists_of_nodejs_pool_have_milliseconds_and_pages() {
         let shape = json!([{"id": "whole", "hash": "text", "mixins": 15, "payees": 1,
             "fee": 1_000_000_000, "value": 149_000_000_000_u64, "ts": "ms", "pool_type": "text"}]);
         check(&payments, &shape, path);
+    }
+}
+
+/// mo-pool-ui asks for the blocks of every coin but Monero by the coin's port, and only where it
+/// was told that there are some.
+#[tokio::test]
+async fn a_coin_other_than_monero_has_its_blocks_by_its_port() {
+    let mut terms = terms();
+    terms.chain.daemon_port = 9_632;
+    let router = served_of(config(), terms, vec![shares(), blocks()]).await;
+    let stats = at(&router, &format!("{NODEJS}/pool/stats")).await;
+    let statistics = &stats["pool_statistics"];
+    assert_eq!(statistics["coins"]["9632"]["altBlocksFound"], 4);
+    assert_eq!(statistics["altBlocksFound"], json!({"9632": 4}));
+    let path = format!("{NODEJS}/pool/coin_altblocks");
+    let listed = at(&router, &format!("{path}/9632?page=0&limit=15")).await;
+    let shape = json!([{"ts": "ms", "hash": "text", "diff": "whole", "shares": "whole",
+        "height": "whole", "valid": "bool", "unlocked": "bool", "value": "number",
+        "port": 9_632, "pay_value": 0, "pay_stage": "text"}]);
+    check(&listed, &shape, "coin_altblocks");
+    let stages: Vec<_> = listed.as_array().unwrap().iter().collect();
+    let stages: Vec<_> = stages.iter().map(|row| &row["pay_stage"]).collect();
+    assert_eq!(stages, ["Maturing", "Orphaned", "Maturing", "Matured"]);
+    for other in ["18081", "0", "coin"] {
+        assert_eq!(at(&router, &format!("{path}/{other}")).await, json!([]));
     }
 }
 

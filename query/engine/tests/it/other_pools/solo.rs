@@ -135,6 +135,11 @@ async fn other_pools_shapes_count_solo_apart() {
         let found = (&pool[name], &pool[format!("{name}Solo")]);
         assert_eq!(found, (&json!(ours), &json!(solo)), "{name}");
     }
+    let of_all_days = |name: &str| -> u64 {
+        let days = stats["charts"][name].as_object().unwrap();
+        days.values().map(|count| count.as_u64().unwrap()).sum()
+    };
+    assert_eq!((of_all_days("blocks"), of_all_days("blocksSolo")), (2, 2));
     let kinds: Vec<&str> = pool["blocks"]
         .as_array()
         .unwrap()

@@ -80,11 +80,11 @@ impl Accounts {
     }
 
     /// Notes that somebody came with a token that is not taken.
-    pub(crate) fn note_refused_token(&self, refusal: &TokenRefusal, peer: IpAddr) {
+    pub(crate) fn note_refused_token(&self, wire: Wire, refusal: &TokenRefusal, peer: IpAddr) {
         let reason = refusal.reason();
         tracing::warn!(%peer, reason, "a token was refused");
         self.note(AccessEvent {
-            wire: Wire::Http.as_str().to_owned(),
+            wire: wire.as_str().to_owned(),
             action: "token_use".to_owned(),
             outcome: "refused".to_owned(),
             peer: Some(peer.to_string()),

@@ -10,7 +10,7 @@ use crate::access::accounts::password::{PasswordError, PasswordRecord, check_new
 use crate::access::accounts::record::{Grant, SetupRecord, TokenRecord, UserRecord};
 use crate::access::accounts::secret;
 use crate::access::accounts::store::{Bucket, Entry, StoreError};
-use crate::access::{Role, is_for_producers};
+use crate::access::{Role, can_be_given};
 use crate::clock::now_us;
 
 /// The longest name.
@@ -282,7 +282,7 @@ impl Accounts {
         if account.streams.len() > MAX_STREAMS {
             return Err(AccountError::ManyStreams);
         }
-        if let Some(stream) = account.streams.iter().find(|name| !is_for_producers(name)) {
+        if let Some(stream) = account.streams.iter().find(|name| !can_be_given(name)) {
             return Err(AccountError::Stream(stream.clone()));
         }
         Ok(Grant {

@@ -13,6 +13,7 @@ use crate::access::accounts::secret::{self, SecretHash};
 use crate::access::accounts::store::{Bucket, StoreError};
 use crate::access::accounts::uses::{USE_GRAIN_US, Use};
 use crate::access::cookie::LIFE_S;
+use crate::access::jwt::VerifiedJwt;
 use crate::access::{Principal, Proof};
 use crate::clock::now_us;
 
@@ -88,8 +89,18 @@ impl Accounts {
         Ok(())
     }
 
+    /// Ends a session that this system signed; once is enough.
+    pub(crate) async fn log_out_signed(&self, session: &VerifiedJwt) -> Result<(), StoreError> {
+        let Some(id) = session.id.as_deref().filter(|id| !self.has_ended(id)) else {
+            return Ok(());
+        };
+        self.end_signed_session(id, session.ends_us).await?;
+        self.note_logout(&session.principal);
+        Ok(())
+    }
+
     /// Notes that somebody ended his session.
-    pub(crate) fn note_logout(&self, principal: &Principal) {
+    fn note_logout(&self, principal: &Principal) {
         self.note(AccessEvent {
             wire: Wire::Http.as_str().to_owned(),
             action: "logout".to_owned(),

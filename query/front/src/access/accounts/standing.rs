@@ -64,6 +64,11 @@ impl Accounts {
 }
 
 impl Accounts {
+    /// Counts the changes of the copy.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
     /// What somebody rests on whom an issuer vouches for until this time.
     pub(crate) fn standing_until(&self, ends_us: i64) -> Standing {
         Standing {

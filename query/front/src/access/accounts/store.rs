@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use futures::Stream;
 use headframe_schemas::stream::access::AccessEvent;
 
+use crate::error::{ErrorCode, QueryError};
+
 /// Pauses before the store is watched again, from and to.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -55,6 +57,16 @@ pub enum StoreError {
     /// It does not answer.
     #[error("the account store does not answer: {0}")]
     Unavailable(String),
+}
+
+impl From<StoreError> for QueryError {
+    fn from(error: StoreError) -> Self {
+        QueryError::new(
+            ErrorCode::Storage,
+            error.to_string(),
+            "see /ready; it may be tried again",
+        )
+    }
 }
 
 /// What a watch hands over.

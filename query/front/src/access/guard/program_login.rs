@@ -26,8 +26,7 @@ impl Guard {
         if self.tokens.holder(password).is_some() {
             return Ok(password.to_owned());
         }
-        let is_open = self.tokens.need_none_to_read()
-            && check_local_program(&request.headers, &request.uri).is_ok();
+        let is_open = self.tokens.need_none_to_read() && check_local_program(request).is_ok();
         if is_open && (password.is_empty() || self.accounts.is_none()) {
             return Ok(NO_TOKEN.to_owned());
         }

@@ -84,11 +84,11 @@ function showList() {
   else fill(byId("violations"), [{ name: "No rules", wrap: true, of: (row) => row }], ["This server watches no rules."]);
   byId("score-area").hidden = !watchesRules;
   if (watchesRules) showScore();
-  watch({
+  const inspected = watch({
     every: 60, area: byId("inspections-area"),
     ask: () => json("/api/v1/inspections?limit=1000"),
     failed: (error) => fill(byId("inspections"), [{ name: "Nothing to show", wrap: true, of: (row) => row }], [error.message]),
-    show: ({ inspections }) => fill(byId("inspections"), [
+    show: ({ inspections }) => { showUpload(inspections); fill(byId("inspections"), [
       { name: "Inspection", of: (row) => h("a", { href: `/registry/inspections/${encodeURIComponent(row.id)}` }, row.id) },
       { name: "Where", of: (row) => row.site || row.pool },
       { name: "Type", of: (row) => row.type.replaceAll("_", " ") },
@@ -96,10 +96,41 @@ function showList() {
       { name: "When", of: (row) => h("time", { datetime: row.started_at || row.planned_at }, moment(row.started_at || row.planned_at)) },
       { name: "Score", number: true, of: (row) => has(row.score_pct) ? `${row.score_pct} %` : DASH },
       { name: "Findings", wrap: true, of: (row) => row.findings || h("span", { class: "unknown" }, DASH) },
-      { name: "Photos and papers", of: (row) => row.evidence ? value({ field: "evidence", type: "text" }, row.evidence) : h("span", { class: "unknown" }, "none") },
+      { name: "Photos", wrap: true, of: (row) => row.photos ? value({ type: "photos" }, row.photos) : h("span", { class: "unknown" }, "none") },
+      { name: "Papers", of: (row) => row.evidence ? value({ field: "evidence", type: "text" }, row.evidence) : h("span", { class: "unknown" }, "none") },
       { name: "Next due", of: (row) => row.next_due_at ? moment(row.next_due_at).slice(0, 10) : DASH },
-    ], [...inspections].sort((one, other) => Date.parse(other.started_at || other.planned_at) - Date.parse(one.started_at || one.planned_at)), { empty: "No inspection is registered." }),
+    ], [...inspections].sort((one, other) => Date.parse(other.started_at || other.planned_at) - Date.parse(one.started_at || one.planned_at)), { empty: "No inspection is registered." }); },
   });
+  byId("upload").addEventListener("submit", (event) => { event.preventDefault(); upload().then(inspected.now); });
+}
+
+// ---- Photos ------------------------------------------------------------------------------------------------------
+
+function showUpload(inspections) {
+  byId("upload").hidden = !operates || !inspections.length;
+  const ids = inspections.map((row) => row.id), select = byId("upload-of");
+  if (select.dataset.ids !== String(ids)) options(select, ids);
+  select.dataset.ids = String(ids);
+}
+
+// One after the other: each is a change of the inspection.
+async function upload() {
+  const path = `/api/v1/inspections/${encodeURIComponent(byId("upload-of").value)}/photos`, button = byId("upload").querySelector("button");
+  const put = (state, text) => { byId("upload-said").dataset.state = state; setText(byId("upload-said"), text); byId("upload-said").hidden = !text; };
+  button.disabled = true;
+  put("", "");
+  try {
+    let done = 0;
+    for (const file of byId("upload-file").files) {
+      // A server that answers before the whole has come looks like one that is not there.
+      if (file.size > 5 * 1048576) throw new Error(`${file.name} has more than 5 MiB`);
+      await request(path, { method: "POST", headers: { "Content-Type": file.type || "application/octet-stream" }, body: file, signal: AbortSignal.timeout(60000) });
+      done += 1;
+    }
+    byId("upload-file").value = "";
+    put("good", done === 1 ? "The photo is stored." : `${count(done)} photos are stored.`);
+  } catch (error) { put("bad", `${error.message}${error.hint ? `. ${error.hint}` : ""}`); }
+  button.disabled = false;
 }
 
 // ---- Scores ------------------------------------------------------------------------------------------------------
@@ -148,7 +179,8 @@ async function showScore() {
 function showOne() {
   byId("one-view").hidden = false;
   let now = null;
-  const buttons = ORDERS.map(([order, text]) => h("button", { type: "submit", value: order }, text));
+  // What may be decided is known with the row; until then nothing.
+  const buttons = ORDERS.map(([order, text]) => h("button", { type: "submit", value: order, disabled: true }, text));
   byId("orders").replaceChildren(...buttons);
   if (!operates) setText(byId("order-note"), "orders need an operator who signed in");
   const watcher = watch({
@@ -216,7 +248,7 @@ function showOne() {
         { name: "By", of: (row) => row.actor },
         { name: "Why", wrap: true, of: (row) => row.reason || DASH },
         { name: "Since", of: (row) => ago(row.event_time) },
-        { name: "Next", of: (row) => h("span", { class: "row" }, (STEPS[row.status] || []).map(([step, text]) => h("button", { type: "button", class: "small", disabled: !operates, on: { click: () => decide(`/api/v1/orders/${encodeURIComponent(row.order)}/${step}`, row.version, {}, text) } }, text))) },
+        { name: "Next", of: (row) => h("span", { class: "row" }, (STEPS[row.status] || []).map(([step, text]) => h("button", { type: "button", class: "small", disabled: !operates, "aria-label": `${text}: ${row.action} of ${row.subject}`, on: { click: () => decide(`/api/v1/orders/${encodeURIComponent(row.order)}/${step}`, row.version, {}, text) } }, text))) },
       ], rows);
     },
   });

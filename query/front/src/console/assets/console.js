@@ -92,6 +92,16 @@ export function watch({ every, area, ask, show: put, failed }) {
   return { now: () => run(entry), stop: () => watched.delete(entry) };
 }
 
+// The same for an area whose values come by themselves: greyed when none came for a while, or at once when it is known
+// that none can come.
+export function keepUp(area) {
+  const entry = { every: 5000, area, at: Date.now(), due: Infinity };
+  watched.add(entry);
+  timer ??= setInterval(tick, 1000);
+  const put = (isLost, at = entry.at) => { Object.assign(entry, { isLost, at }); age(entry); };
+  return { fresh: () => put(false, Date.now()), lost: () => put(true), stop: () => { watched.delete(entry); put(false, Date.now()); } };
+}
+
 async function run(entry) {
   if (entry.busy) return;
   entry.busy = true;
@@ -186,7 +196,7 @@ function tick() {
 function age(entry) {
   if (!entry.area) return;
   const since = entry.at === null ? null : Date.now() - entry.at;
-  const stale = since !== null && since > Math.max(3 * entry.every, 10000);
+  const stale = entry.isLost || (since !== null && since > Math.max(3 * entry.every, 10000));
   let label = entry.area.querySelector(":scope > .age, :scope > header .age");
   if (!stale) { delete entry.area.dataset.stale; label?.remove(); return; }
   entry.area.dataset.stale = "";
@@ -253,7 +263,7 @@ function pageOfThisServer(text) {
 export function wantedPage() { return pageOfThisServer(new URLSearchParams(location.search).get("to")); }
 
 // Who asks, and which pages are open to him.
-export const visitor = needed("/api/v1/console").then((answer) => answer || { principal: null, may_operate: false, pages: [], digest: null });
+export const visitor = needed("/api/v1/console").then((answer) => answer || { principal: null, may_operate: false, may_manage_accounts: false, pages: [], digest: null });
 
 // A page whose data the visitor may not read leads to where he can sign in, before it asks for any.
 export async function open(path) {
@@ -265,6 +275,7 @@ export async function open(path) {
 export function watchServer() { watch({ every: 5, area: null, ask: () => request("/live"), show: () => null }); }
 
 export const canOperate = visitor.then((who) => who.may_operate);
+export const canManageAccounts = visitor.then((who) => who.may_manage_accounts);
 
 visitor.then(({ principal, pages }) => {
   const account = byId("account");

@@ -28,9 +28,9 @@ watch({
     const kept = stats.workers_quarantined ? `${count(stats.workers_quarantined)} in quarantine` : "none in quarantine";
     show("f-workers", { text: `${count(stats.workers_online)} / ${count(stats.workers_total)}`, unit: "" }, kept);
     pool(stats.upstream);
-    const { valid, invalid, accepted, refused_upstream, dead, blocks } = stats.shares;
+    const { valid, invalid, accepted, refused_upstream, dead, unanswered, blocks } = stats.shares;
     show("f-accepted", { text: count(accepted), unit: "" }, `${count(valid)} right results`);
-    show("f-refused", { text: count(refused_upstream), unit: "" }, `${count(dead)} too late to send`);
+    show("f-refused", { text: count(refused_upstream), unit: "" }, `${count(dead)} too late to send, ${count(unanswered)} without an answer`);
     show("f-invalid", { text: count(invalid), unit: "" }, "none of them was sent");
     show("f-blocks", { text: count(blocks), unit: "" }, "where the pool tells");
     const { job } = stats;

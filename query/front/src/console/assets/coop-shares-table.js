@@ -4,7 +4,7 @@ import { count, seconds, DASH } from "./format.js";
 import { mono, numbered, tag } from "./table.js";
 
 const LOCAL = { right: ["good", "right"], believed: ["", "believed"], wrong: ["bad", "wrong"], unchecked: ["warn", "not checked"] };
-const UPSTREAM = { accepted: ["good", "accepted"], refused: ["bad", "refused"], unsent: ["warn", "too late"] };
+const UPSTREAM = { accepted: ["good", "accepted"], refused: ["bad", "refused"], unsent: ["warn", "too late"], unanswered: ["warn", "no answer"] };
 
 function verdict(words, of) {
   const [state, text] = words[of] || ["", of];

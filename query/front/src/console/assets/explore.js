@@ -1,7 +1,8 @@
 // The page that runs SQL.
-import { byId, copyButton, h, open, remember, remembered, request, say, setText, sql, watch, watchServer } from "./console.js";
+import { byId, copyButton, h, keepUp, open, remember, remembered, request, say, setText, sql, watch, watchServer } from "./console.js";
 import { count, seconds } from "./format.js";
 import { makeEditor } from "./editor.js";
+import { subscribe } from "./subscribe.js";
 
 const EXAMPLES = [
   ["Shares of the last hour, by worker", "SELECT worker, outcome, count(*) AS shares, sum(difficulty) AS work\nFROM shares\nWHERE event_time > now() - INTERVAL '1 hour'\nGROUP BY worker, outcome\nORDER BY work DESC\nLIMIT 100"],
@@ -14,7 +15,7 @@ const KEPT = 30, SHOWN = 1000;
 await open("/explore");
 
 const editor = makeEditor(() => run());
-let running = null, source = null, rows = [], columns = [], asChart = false;
+let running = null, source = null, columns = [], asChart = false, drawn = "";
 
 // ---- Tables ----------------------------------------------------------------------------------------------
 
@@ -85,6 +86,7 @@ async function run() {
   try {
     const answer = await request("/api/v1/sql", { method: "POST", signal: running.signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ sql: statement, max_rows: 100000 }) });
     const body = exact(await answer.text());
+    drawn = statement;
     put(body.columns, body.rows, `${count(body.row_count)} ${body.row_count === 1 ? "row" : "rows"} in ${seconds2(performance.now() - started)}${complete(body.meta)}`);
     offerFiles(statement);
   } catch (error) {
@@ -107,7 +109,6 @@ byId("cancel").addEventListener("click", () => running?.abort());
 
 function put(names, found, text) {
   columns = names;
-  rows = found;
   setText(byId("told"), text);
   say(text);
   const numeric = new Set(names.filter((column) => /INT|DOUBLE|DECIMAL/.test(column.type)).map((column) => column.name));
@@ -137,22 +138,30 @@ function offerFiles(statement) {
   }
 }
 
-// ---- Chart: a bar for each value ------------------------------------------------------------------------------
+// ---- Chart: the server's drawing of the same rows --------------------------------------------------------------
+
+// Of an answer that is kept up a drawing is seldom newer than this.
+const REDRAW_MS = 5000;
+let drawing = null, drawnAt = 0;
 
 async function draw() {
   const holder = byId("drawing");
   holder.hidden = false;
-  const kind = (column) => /TIMESTAMP/.test(column.type) ? "time" : /INT|DOUBLE|DECIMAL/.test(column.type) ? "number" : "text";
-  const label = columns.find((column) => kind(column) === "time") || columns.find((column) => kind(column) === "text") || columns[0];
-  const measures = columns.filter((column) => column !== label && kind(column) === "number");
-  if (!rows.length || !measures.length) { holder.replaceChildren(h("p", { class: "empty" }, "A chart needs a column of numbers beside a time or a name.")); return; }
-  const shown = rows.slice(0, 60);
-  const panels = measures.slice(0, 4).map((measure) => {
-    const most = Math.max(...shown.map((row) => Number(row[measure.name]) || 0), 1e-12);
-    const bar = (row) => h("tr", {}, h("td", {}, String(row[label.name]).replace("T", " ").replace(/(:\d\d)(\.\d+)?Z$/, "$1")), h("td", { class: "n" }, String(row[measure.name] ?? "null")), h("td", {}, h("progress", { max: 1, value: Math.max(0, Number(row[measure.name]) || 0) / most, "aria-label": `${measure.name} beside the largest` })));
-    return h("div", {}, h("h3", {}, measure.name), h("div", { class: "scroll" }, h("table", { class: "bars" }, h("tbody", {}, shown.map(bar)))));
-  });
-  holder.replaceChildren(h("div", { class: panels.length > 1 ? "columns even" : "" }, panels));
+  if (source && Date.now() - drawnAt < REDRAW_MS) return;
+  drawnAt = Date.now();
+  drawing?.abort();
+  drawing = new AbortController();
+  const width = Math.max(240, Math.min(2000, Math.round(holder.clientWidth)));
+  const { signal } = drawing;
+  try {
+    const answer = await request("/api/v1/sql", { method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ sql: drawn, format: "svg", width }) });
+    const svg = document.importNode(new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement, true);
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", `A chart of ${columns.map((column) => column.name).join(", ")}; the table has the values.`);
+    if (!signal.aborted) holder.replaceChildren(svg);
+  } catch (error) {
+    if (error.name !== "AbortError") holder.replaceChildren(h("p", { class: "empty" }, error.message));
+  }
 }
 
 for (const [id, chart] of [["as-table", false], ["as-chart", true]]) {
@@ -162,7 +171,8 @@ for (const [id, chart] of [["as-table", false], ["as-chart", true]]) {
     byId("as-chart").setAttribute("aria-pressed", String(chart));
     byId("rows").hidden = chart;
     byId("drawing").hidden = !chart;
-    if (chart) draw();
+    drawnAt = 0;
+    if (chart && drawn) draw();
   });
 }
 
@@ -175,7 +185,7 @@ function typeOf(value) {
 }
 
 function stopLive() {
-  source?.close();
+  source?.stop();
   source = null;
   byId("live").setAttribute("aria-pressed", "false");
   byId("live").classList.remove("primary");
@@ -190,19 +200,30 @@ byId("live").addEventListener("click", () => {
   byId("live").setAttribute("aria-pressed", "true");
   byId("live").classList.add("primary");
   setText(byId("told"), "Waiting for the first answer…");
-  source = new EventSource(`/api/v1/sql/live?${new URLSearchParams({ q: statement })}`);
-  source.addEventListener("snapshot", (event) => {
-    const answer = exact(event.data);
-    put(answer.columns.map((name) => ({ name, type: typeOf(answer.rows[0]?.[name]) })), answer.rows, `${count(answer.rows.length)} ${answer.rows.length === 1 ? "row" : "rows"}, kept up since ${new Date().toLocaleTimeString(undefined, { hour12: false })}`);
-    offerFiles(statement);
+  const shown = keepUp(byId("result-area"));
+  const end = (error) => { stopLive(); setText(byId("told"), "The subscription ended."); fail(error); };
+  let since = null, missed = "";
+  const events = {
+    snapshot: (data) => {
+      const answer = exact(data);
+      drawn = statement;
+      since ??= new Date().toLocaleTimeString(undefined, { hour12: false });
+      put(answer.columns.map((name) => ({ name, type: typeOf(answer.rows[0]?.[name]) })), answer.rows, `${count(answer.rows.length)} ${answer.rows.length === 1 ? "row" : "rows"}, kept up since ${since}${missed}`);
+      offerFiles(statement);
+    },
+    failed: (data) => end(JSON.parse(data)),
+    gap: () => { missed = "; some changes before were missed"; },
+  };
+  const unsubscribe = subscribe(`/api/v1/sql/live?${new URLSearchParams({ q: statement })}`, {
+    event: (name, data) => { events[name]?.(data); if (source) shown.fresh(); },
+    lost: () => {
+      since = null;
+      shown.lost();
+      setText(byId("told"), missed ? "The server could not send all changes; it is asked again." : "The subscription was lost; it is taken up again by itself.");
+    },
+    refused: end,
   });
-  for (const name of ["failed", "gap"]) source.addEventListener(name, (event) => { stopLive(); fail({ message: String(event.data).slice(0, 300) }); });
-  source.addEventListener("error", async () => {
-    if (source?.readyState !== EventSource.CLOSED) { setText(byId("told"), "The subscription was lost; it is taken up again by itself."); return; }
-    stopLive();
-    setText(byId("told"), "The subscription ended.");
-    run();
-  });
+  source = { stop: () => { unsubscribe(); shown.stop(); } };
 });
 
 // ---- History, links -----------------------------------------------------------------------------------------
@@ -230,7 +251,8 @@ byId("history").addEventListener("change", (event) => {
 });
 byId("share").replaceWith(Object.assign(copyButton(() => `${location.origin}/explore?q=${encodeURIComponent(editor.value.trim())}`, "Copy link"), { id: "share", className: "quiet push" }));
 const asked = new URLSearchParams(location.search).get("q");
-editor.value = asked || history()[0] || EXAMPLES[0][1];
+// What was typed before this script was there stays.
+if (asked || !editor.value.trim()) editor.value = asked || history()[0] || EXAMPLES[0][1];
 offerHistory();
 
 watchServer();

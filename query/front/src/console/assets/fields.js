@@ -1,6 +1,7 @@
 // Forms that are made from the definitions of the registry, and values as people read them.
 import { h } from "./console.js";
 import { hashrate, moment, plain, DASH } from "./format.js";
+import { outside } from "./table.js";
 
 export const titleOf = (name) => { const text = name.replace(/_(kwh|kw|w|hs|deg|pct)$/, "").replaceAll("_", " "); return text[0].toUpperCase() + text.slice(1); };
 
@@ -8,11 +9,19 @@ export const titleOf = (name) => { const text = name.replace(/_(kwh|kw|w|hs|deg|
 export function value(field, given) {
   if (given === null || given === undefined) return h("span", { class: "unknown" }, DASH);
   if (field.type === "id") return h("a", { href: `/registry/${field.of}/${encodeURIComponent(given)}` }, given);
+  if (field.type === "url") return outside(given);
   if (field.type === "time") return h("time", { datetime: given, title: given }, moment(given));
   if (field.field === "evidence") return h("span", { class: "hashes" }, String(given).split(/\s+/).map((hash) => h("code", { title: hash }, hash.length > 20 ? `${hash.slice(0, 12)}…${hash.slice(-6)}` : hash)));
+  if (field.type === "photos") return h("span", { class: "photos" }, String(given).split(/\s+/).map(photo));
   if (field.unit === "H/s") return plain(hashrate(given));
   const text = typeof given === "number" ? given.toLocaleString("en-US", { maximumFractionDigits: 6 }) : String(given);
   return field.unit && field.unit !== "count" ? h("span", {}, text, h("span", { class: "unit" }, field.unit)) : text;
+}
+
+// A photo in a fixed size, which is loaded when it comes into sight; the whole of it is behind the link.
+function photo(hash) {
+  const address = `/api/v1/photos/${encodeURIComponent(hash)}`;
+  return h("a", { href: address, target: "_blank", rel: "noopener", title: hash }, h("img", { src: address, alt: `Photo ${hash.slice(0, 12)}`, loading: "lazy", width: 96, height: 72 }));
 }
 
 const two = (n) => String(n).padStart(2, "0");
@@ -32,7 +41,7 @@ function control(field, given, ids) {
     return select;
   }
   if (field.most_bytes) { const area = h("textarea", { ...attributes, rows: field.most_bytes > 3000 ? 5 : 3 }); area.value = given ?? ""; return area; }
-  const kind = { number: { inputmode: "decimal" }, whole_number: { inputmode: "numeric" }, time: { type: "datetime-local", step: 1 }, country: { maxlength: 2 } }[field.type] || {};
+  const kind = { number: { inputmode: "decimal" }, whole_number: { inputmode: "numeric" }, time: { type: "datetime-local", step: 1 }, country: { maxlength: 2 }, url: { inputmode: "url" } }[field.type] || {};
   const input = h("input", { ...attributes, ...kind, spellcheck: "false", list: field.type === "id" ? `l-${field.field}` : field.type === "time_zone" ? "zones" : null });
   input.value = given === null || given === undefined ? "" : field.type === "time" ? local(given) : String(given);
   return field.type === "id" ? [input, h("datalist", { id: `l-${field.field}` }, ids.map((id) => h("option", { value: id })))] : input;

@@ -2,6 +2,7 @@
 import { ago, byId, h, json, open, setText, show, sql, watch } from "./console.js";
 import { count, hashrate, moment, plain, power, reading, seconds, unitOf, DASH } from "./format.js";
 import { gauge } from "./gauge.js";
+import { showControllers } from "./mine-controllers.js";
 import { fill, tag } from "./table.js";
 
 await open("/mine");
@@ -81,6 +82,7 @@ part(60, "sites-area", async () => {
 }, (answer) => {
   Object.assign(found, answer);
   showPower();
+  showControllers(answer.sites);
   const machines = answer.machines.reduce((all, row) => all + row.machines, 0);
   const one = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
   setText(byId("lede"), answer.sites.length ? `${one(answer.sites.length, "site")}, ${one(answer.pools.length, "pool")}, ${one(machines, "machine")}.` : "Nothing is registered yet: begin with an operator and a site under Registry.");

@@ -1,8 +1,10 @@
 // The operator's page.
 import { ago, byId, canOperate, h, json, open, request, say, send, setText, show, sql, terms, watch, Refusal } from "./console.js";
 import { coins, count, figure, hashrate, seconds, short, DASH } from "./format.js";
-import { fill, mono, tag } from "./table.js";
+import { fill, mono, tag, update } from "./table.js";
 import { confirm } from "./confirm.js";
+import { showAccounts } from "./accounts.js";
+import { showPipelines, showStorage, workersNote } from "./upkeep.js";
 
 await open("/operate");
 const operates = await canOperate;
@@ -24,7 +26,7 @@ async function order(area, done, run) {
 
 // ---- State --------------------------------------------------------------------------------------------------
 
-let streamChecks = {};
+let streamChecks = {}, taskChecks = {};
 watch({
   every: 5, area: byId("ready-area"),
   ask: async () => {
@@ -34,7 +36,9 @@ watch({
     return answer.json();
   },
   show: ({ ready, missing, notes, checks }) => {
+    taskChecks = checks;
     streamChecks = Object.fromEntries(Object.entries(checks).filter(([name]) => name.startsWith("stream ")).map(([name, state]) => [name.slice(7), state]));
+    drawStreams();
     const parts = Object.entries(checks).filter(([name]) => !name.startsWith("stream "));
     const bad = Object.values(streamChecks).filter((state) => state !== "ok").length;
     parts.push(["streams", bad ? `${bad} of ${Object.keys(streamChecks).length} are not well` : "ok"]);
@@ -81,52 +85,68 @@ watch({
     show("f-cpu", part("pool_cpu_usage"), "of all cores");
     show("f-memory", part("pool_memory_usage"), "of the machine");
     show("f-disk", part("pool_disk_usage"), "of the data’s disk");
-    setText(byId("workers-note"), `${count(metrics.get("headframe_sql_workers"))} SQL workers, ${count(sum("headframe_queries_total"))} statements since the start`);
+    setText(byId("workers-note"), `${workersNote(metrics)}, ${count(sum("headframe_queries_total"))} statements since the start`);
     if (earlier) {
       const length = (at - earlier.at) / 1000;
       const rate = (key) => (metrics.get(key) - (earlier.metrics.get(key) ?? metrics.get(key))) / length;
-      for (const key of metrics.keys()) if (key.startsWith("headframe_committed_rows_total") || key.startsWith("headframe_read_rows_total")) rates.set(key, rate(key));
+      for (const key of metrics.keys()) if (/^headframe_(committed_rows_total|read_rows_total|\w+_offset)\b/.test(key)) rates.set(key, rate(key));
       const accepted = 'headframe_stratum_shares_total{outcome="accepted"}';
       const refused = sum("headframe_stratum_shares_total") - (metrics.get(accepted) || 0);
       show("f-shares", { text: metrics.has(accepted) ? rate(accepted).toFixed(1) : DASH, unit: "" }, `${count(metrics.get(accepted))} accepted, ${count(refused)} not`);
     }
     if (!earlier || at - earlier.at > 55000) earlier = { at, metrics };
     lastMetrics = metrics;
+    drawStreams();
+    showPipelines(metrics, rates, taskChecks.pipelines);
+    showStorage(metrics, taskChecks.maintenance);
   },
 });
 let lastMetrics = new Map();
 
 // ---- Streams ----------------------------------------------------------------------------------------------------
 
+// What is known of each stream. One of which the server cannot tell now keeps what was known, in grey with its age.
+const looks = new Map(), streamsNote = byId("streams-note").textContent;
 watch({
-  every: 20, area: byId("streams-area"),
-  ask: async () => {
-    // One statement over every stream says how far each is complete, and when its newest row came.
-    const names = Object.keys(streamChecks);
-    if (!names.length) return { rows: [], meta: { streams: [] } };
-    const newest = names.map((name) => `SELECT '${name}' AS stream, max(ingest_time) AS newest FROM ${name} WHERE ingest_time > now() - INTERVAL '10 minutes'`);
-    return sql(newest.join(" UNION ALL "));
-  },
-  failed: (error) => fill(byId("streams"), [{ name: "Streams", wrap: true, of: (row) => row }], [error.message]),
-  show: ({ rows, meta }) => {
-    const newest = new Map(rows.map((row) => [row.stream, row.newest]));
-    const lines = meta.streams.map((stream) => ({
-      ...stream, newest: newest.get(stream.stream) || null, state: streamChecks[stream.stream] || null,
-      rate: round(rates.get(`headframe_committed_rows_total{table="${stream.stream}"}`)),
-      commits: mean(`headframe_commit_seconds`, stream.stream),
-    }));
-    fill(byId("streams"), [
-      { name: "Stream", of: (row) => mono(row.stream) },
-      { name: "State", of: (row) => row.state === null ? DASH : row.state === "ok" ? tag("well", "good") : tag(row.state, "bad") },
-      { name: "Rows/s", number: true, of: (row) => row.rate === null ? DASH : row.rate },
-      { name: "Acknowledged", number: true, of: (row) => count(row.acknowledged) },
-      { name: "Lag", number: true, of: (row) => row.complete ? tag("none", "good") : tag(`${count((row.acknowledged || 0) - (row.complete_through || 0))} messages`, "warn") },
-      { name: "Newest row", of: (row) => row.newest ? ago(row.newest) : h("span", { class: "unknown" }, "over 10 min ago") },
-      { name: "Table version", number: true, of: (row) => count(row.version) },
-      { name: "Mean commit", number: true, of: (row) => row.commits === null ? DASH : `${row.commits} ms` },
-    ], lines);
+  every: 10, area: byId("streams-area"), ask: () => json("/api/v1/streams"),
+  failed: (error) => setText(byId("streams-note"), error.message),
+  show: ({ streams }) => {
+    setText(byId("streams-note"), streamsNote);
+    for (const look of streams) {
+      const before = looks.get(look.stream);
+      const isKnown = look.version !== null;
+      looks.set(look.stream, !isKnown && before?.at ? { ...before, reason: look.reason, isOld: true } : { ...look, at: isKnown ? new Date().toISOString() : null });
+    }
+    drawStreams();
   },
 });
+
+// States come with readiness, rates with the metrics, and the rest with the streams: each that comes completes the rows.
+function drawStreams() {
+  const names = [...new Set([...Object.keys(streamChecks), ...looks.keys()])];
+  if (!names.length) return;
+  const rows = names.map((name) => ({
+    ...looks.get(name), stream: name, state: streamChecks[name] || null,
+    rate: round(rates.get(`headframe_committed_rows_total{table="${name}"}`)), commits: mean("headframe_commit_seconds", name),
+  }));
+  const known = (row, value, content) => value === null || value === undefined ? h("span", { class: "unknown", title: row.reason }, DASH) : row.isOld ? h("span", { class: "unknown" }, content) : content;
+  update(byId("streams"), [
+    { name: "Stream", of: (row) => mono(row.stream) },
+    { name: "State", of: (row) => row.state === null ? DASH : row.state === "ok" ? tag("well", "good") : tag(row.state, "bad") },
+    { name: "Rows/s", number: true, of: (row) => row.rate === null ? DASH : row.rate },
+    { name: "Acknowledged", number: true, of: (row) => known(row, row.acknowledged, count(row.acknowledged)) },
+    { name: "Lag", number: true, of: (row) => row.isOld ? h("span", { class: "age", title: row.reason }, ago(row.at, " old")) : known(row, row.complete, lag(row)) },
+    { name: "Newest row", of: (row) => known(row, row.newest, ago(row.newest)) },
+    { name: "Table version", number: true, of: (row) => known(row, row.version, count(row.version)) },
+    { name: "Mean commit", number: true, of: (row) => row.commits === null ? DASH : `${row.commits} ms` },
+  ], rows, { key: (row) => row.stream });
+}
+
+function lag(row) {
+  if (row.complete) return tag("none", "good");
+  if (row.acknowledged === null) return h("span", { class: "unknown", title: row.reason }, DASH);
+  return tag(`${count(row.acknowledged - (row.complete_through || 0))} messages`, "warn");
+}
 
 function round(rate) { return rate === undefined || Number.isNaN(rate) ? null : rate >= 10 ? rate.toFixed(0) : rate.toFixed(1); }
 
@@ -139,12 +159,12 @@ function mean(name, table) {
 
 const queries = watch({
   every: 3, area: byId("queries-area"), ask: () => json("/api/v1/sql"),
-  show: ({ running }) => fill(byId("queries"), [
+  show: ({ running }) => update(byId("queries"), [
     { name: "For", of: (row) => seconds(row.running_ms / 1000) },
     { name: "Rows", number: true, of: (row) => count(row.rows) },
     { name: "Statement", wrap: true, of: (row) => h("code", { title: row.sql }, row.sql.length > 240 ? `${row.sql.slice(0, 240)}…` : row.sql) },
-    { name: "Order", of: (row) => h("button", { type: "button", class: "small danger", on: { click: async () => { await order("queries-area", "The statement was ended.", () => send("DELETE", `/api/v1/sql/${encodeURIComponent(row.query_id)}`).then(() => null)); queries.now(); } } }, "Cancel") },
-  ], running, { empty: "No typed statement runs now." }),
+    { name: "Order", of: (row) => h("button", { type: "button", class: "small danger", "aria-label": `Cancel the statement ${row.query_id}`, on: { click: async () => { await order("queries-area", "The statement was ended.", () => send("DELETE", `/api/v1/sql/${encodeURIComponent(row.query_id)}`).then(() => null)); queries.now(); } } }, "Cancel") },
+  ], running, { key: (row) => row.query_id, empty: "No typed statement runs now." }),
 });
 
 // ---- Payments ----------------------------------------------------------------------------------------------------
@@ -174,14 +194,14 @@ const payments = watch({
       { name: "Account", of: (row) => mono(short(row.name, 8, 6), row.name) },
       { name: "State", of: (row) => tag(row.kind, { held: "warn", refused: "bad", due: "accent" }[row.kind]) },
       { name: "Amount or reason", wrap: true, of: (row) => row.text },
-      { name: "Order", of: (row) => h("button", { type: "button", class: "small", disabled: !operates, on: { click: () => instruct(row.kind === "held" ? "resume" : "hold", row.name) } }, row.kind === "held" ? "Release" : "Hold") },
+      { name: "Order", of: (row) => h("button", { type: "button", class: "small", disabled: !operates, "aria-label": `${row.kind === "held" ? "Release" : "Hold"} ${row.name}`, on: { click: () => instruct(row.kind === "held" ? "resume" : "hold", row.name) } }, row.kind === "held" ? "Release" : "Hold") },
     ], rows.slice(0, 50), { empty: "Nobody is due, held or refused." });
     fill(byId("payments"), [
       { name: "When", of: (row) => ago(row.updated_at) },
       { name: "Account", of: (row) => mono(short(row.account, 6, 4), row.account) },
       { name: "Step", of: (row) => tag(row.step, { confirmed: "good", review: "bad", released: "warn" }[row.step] || "accent") },
       { name: `Amount, ${symbol}`, number: true, of: (row) => coins(row.amount_atomic, chain, 4) },
-      { name: "Order", of: (row) => row.step === "review" && operates ? h("span", { class: "row" }, ["paid", "unpaid"].map((verdict) => h("button", { type: "button", class: "small", on: { click: () => resolve(row, verdict) } }, verdict))) : h("span", { title: row.reason || "" }, row.reason ? "see reason" : "") },
+      { name: "Order", of: (row) => row.step === "review" && operates ? h("span", { class: "row" }, ["paid", "unpaid"].map((verdict) => h("button", { type: "button", class: "small", "aria-label": `${verdict}: payment ${row.payment}`, on: { click: () => resolve(row, verdict) } }, verdict))) : h("span", { title: row.reason || "" }, row.reason ? "see reason" : "") },
     ], list.payments, { empty: "Nothing has been paid yet." });
   },
 });
@@ -214,7 +234,7 @@ const unproven = watch({
     fill(byId("unproven"), [
       { name: "Height", number: true, of: (row) => count(row.height) },
       { name: "Hash", wrap: true, of: (row) => mono(row.hash) },
-      { name: "Order", of: (row) => h("span", { class: "row" }, ["confirm", "reject"].map((verdict) => h("button", { type: "button", class: "small", disabled: !operates, on: { click: () => decide(row, verdict) } }, verdict))) },
+      { name: "Order", of: (row) => h("span", { class: "row" }, ["confirm", "reject"].map((verdict) => h("button", { type: "button", class: "small", disabled: !operates, "aria-label": `${verdict} the block ${row.hash}`, on: { click: () => decide(row, verdict) } }, verdict))) },
     ], blocks);
   },
 });
@@ -290,6 +310,8 @@ async function look(what) {
 const looked = (what) => look(what).catch((error) => byId("why-answer").replaceChildren(h("p", { class: "notice", "data-state": error.status === 400 ? "warn" : "bad" }, error.message)));
 byId("why").addEventListener("submit", (event) => { event.preventDefault(); looked(byId("why-what").value.trim()); });
 watch({ every: 3600, area: null, ask: () => look(""), show: () => null, failed: (error) => byId("why-answer").replaceChildren(h("p", { class: "notice", "data-state": "bad" }, error.message)) });
+
+showAccounts(order);
 
 // ---- Dead letters, access ---------------------------------------------------------------------------------------------
 

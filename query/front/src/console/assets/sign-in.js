@@ -50,6 +50,18 @@ byId("by-wallet").addEventListener("submit", async (event) => {
   } catch (error) { refuse("wallet-refusal", error); }
 });
 
+// The link of a first start has its token behind the #, which browsers send to nobody. It does not stay in the address.
+function takeOffer() {
+  const offered = location.hash.slice(1);
+  if (!offered.startsWith("hf_setup_")) return;
+  history.replaceState(null, "", location.href.split("#")[0]);
+  byId("first").open = true;
+  byId("token").value = offered;
+  byId("new-name").focus();
+}
+takeOffer();
+addEventListener("hashchange", takeOffer);
+
 byId("setup").addEventListener("submit", async (event) => {
   event.preventDefault();
   byId("setup-refusal").hidden = true;

@@ -26,6 +26,7 @@ const holds = (row) => (!wanted || (wanted === "ill" ? isIll(row) : row.phase ==
 function doing(row) {
   const parts = [sign(PHASES[row.phase] || ["warn", row.phase])];
   if (row.is_failing) parts.push(" ", tag("■ failing", "bad"));
+  if (row.is_low && row.phase === "running") parts.push(" ", tag("low power", ""));
   if (row.is_out_of_use) parts.push(" ", tag("out of use", "warn"));
   return parts;
 }
@@ -52,7 +53,7 @@ const COLUMNS = [
 // ---- The map: a cell a machine, in the order of the plan --------------------------------------------------------
 
 function cell(row, x, y) {
-  const inner = { x: x + 2, y: y + 2, width: CELL - 4, height: CELL - 4, rx: 2 }, kind = row.phase === "stuck" || row.is_failing ? "bad" : row.phase;
+  const inner = { x: x + 2, y: y + 2, width: CELL - 4, height: CELL - 4, rx: 2 }, kind = row.phase === "stuck" || row.is_failing ? "bad" : row.phase === "lowering" || row.phase === "raising" ? "running" : row.phase;
   const half = row.phase === "starting" || row.phase === "stopping" ? s("rect", { class: "half", x: inner.x, y: row.phase === "starting" ? y + CELL / 2 : inner.y, width: inner.width, height: inner.height / 2 }) : null;
   const mark = kind === "bad" ? "×" : row.phase === "unknown" ? "?" : null;
   return s("g", { class: `cell ${kind}${holds(row) ? "" : " other"}` }, s("title", {}, `${row.name}: ${PHASES[row.phase]?.[1] ?? row.phase}, ${row.power_w === null ? "watts not read" : `${Math.round(row.power_w)} W`}`), s("rect", inner), half,

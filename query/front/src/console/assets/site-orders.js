@@ -1,4 +1,4 @@
-// Orders of people: override, lockout, reset of a trip, bypass of an input, acknowledgement of an alarm.
+// Orders of people: override, lockout, reset of a trip, bypass of an input, acknowledgement of an alarm, a page's new layout.
 import { byId, canOperate, h, json, remember, remembered, say, send, setText } from "./console.js";
 import { clock, count, seconds } from "./format.js";
 import { kw, LEVELS, scopeText, several } from "./site-shape.js";
@@ -30,13 +30,6 @@ async function give(method, path, body, done) {
   } finally { refresh(); }
 }
 
-function complain(text) {
-  const note = byId("order");
-  note.dataset.state = "warn";
-  note.hidden = false;
-  note.textContent = text;
-}
-
 // Asks for a reason, and for minutes where `minutes` is given.
 function ask({ title, text, button, minutes }, run) {
   const dialog = byId("ask");
@@ -58,6 +51,12 @@ export function bypass(input) {
     (reason, forS) => give("POST", "bypass", { input: input.name, for_s: forS, reason, by: giver() }, `${input.name} is bypassed.`));
 }
 
+// A page of a signal that changed: whoever looked at it says that the number still means the same.
+export function acceptLayout({ name, layout: { seen } }) {
+  ask({ title: `Accept the new page of ${name}`, text: `The tags around the number are others than before (layout ${seen}). Look at the page, and at its last answers: does the number still mean the same?`, button: "Accept" },
+    (reason) => give("POST", `signals/${encodeURIComponent(name)}/accept-layout`, { layout: seen, reason, by: giver() }, `The new page of ${name} is accepted.`));
+}
+
 export const endBypass = (input) => give("DELETE", "bypass", { input: input.name }, `${input.name} is used again.`);
 
 function scope(id) { const value = byId(id).value; return value === "site" ? "site" : { feeder: value }; }
@@ -73,23 +72,34 @@ function scopes(id, groups) {
 let wait = null;
 async function preview() {
   const text = byId("override-preview"), value = byId("override-kw").valueAsNumber;
-  if (byId("override-scope").value !== "site") { text.textContent = "Everything on this feeder is switched off."; return; }
   if (!(value >= 0)) { text.textContent = ""; return; }
+  if (byId("override-scope").value !== "site") {
+    text.textContent = value > 0 ? `Machines of this feeder stay on while their rated power is at most ${kw(value)} kW, the most efficient first; the others are switched off.` : "Everything on this feeder is switched off.";
+    return;
+  }
   const seen = await json(`/api/v1/site/override/preview?cap_kw=${value}`).catch(() => null);
   if (!seen) { text.textContent = "What it would stop cannot be said now."; return; }
   const isOther = seen.winner && seen.winner.level !== 5;
   const held = isOther ? ` ${LEVELS[seen.winner.level]} decides (${seen.winner.reason}), and an override does not change that.` : "";
   const names = seen.stops.slice(0, 6).join(", ") + (seen.stops.length > 6 ? " …" : "");
   const stops = seen.stops.length ? `stops ${several(seen.stops.length, "machine")} (${names}): about ${kw(seen.stops_kw)} kW, ${count(Math.round(seen.stops_ths))} TH/s` : "stops no machine";
-  text.textContent = `As of now: target ${kw(seen.target_kw)} kW, ${stops}.${held}`;
+  const lows = seen.lows.length ? `, sets ${several(seen.lows.length, "machine")} to low power` : "";
+  text.textContent = `As of now: target ${kw(seen.target_kw)} kW, ${stops}${lows}.${held}`;
 }
 
-function overrideNow({ override: manual, now_ms: now }) {
+// The override of the chosen scope; of another where there is none.
+function chosen() {
+  const all = site?.overrides ?? [], wanted = JSON.stringify(scope("override-scope"));
+  return all.find((one) => JSON.stringify(one.scope) === wanted) ?? all[0];
+}
+
+function overrideNow({ overrides, now_ms: now }) {
+  const manual = chosen(), isSame = manual && JSON.stringify(manual.scope) === JSON.stringify(scope("override-scope"));
   byId("override-end").hidden = !manual;
-  setText(byId("override-go"), manual ? "Replace it" : "Override");
-  setText(byId("override-now"), manual
-    ? `In force: ${scopeText(manual.scope)} at most ${kw(manual.cap_kw)} kW, by ${manual.by}: ${manual.reason}. It ends in ${seconds((manual.until_ms - now) / 1000)}, at ${clock(manual.until_us / 1000)}.`
-    : "None is in force. It ends by itself, and never lifts what safety, a duty or a contract asks.");
+  setText(byId("override-end"), overrides.length > 1 ? `End that of ${scopeText(manual.scope)}` : "End it now");
+  setText(byId("override-go"), isSame ? "Replace it" : "Override");
+  const said = overrides.map((one) => `${scopeText(one.scope)} at most ${kw(one.cap_kw)} kW, by ${one.by}: ${one.reason}. It ends in ${seconds((one.until_ms - now) / 1000)}, at ${clock(one.until_us / 1000)}.`);
+  setText(byId("override-now"), said.length ? `In force: ${said.join(" ")}` : "None is in force. It ends by itself, and never lifts what safety, a duty or a contract asks.");
 }
 
 function lockouts(list, isOperator) {
@@ -103,8 +113,6 @@ function lockouts(list, isOperator) {
 function unlock(one) {
   ask({ title: `Remove the lock on ${scopeText(one.scope)}`, text: `${one.by} set it: ${one.reason}. Sign with the same name.`, button: "Remove" }, async (reason) => {
     await give("DELETE", "lockout", { reason, scope: one.scope, by: giver() });
-    const still = (await json("/api/v1/site")).lockouts.some((other) => JSON.stringify(other) === JSON.stringify(one));
-    if (still) complain(`The lock stands: only ${one.by.replace(/ \(.*\)$/, "")} removes it.`);
   });
 }
 
@@ -129,17 +137,13 @@ export async function orders(refreshNow) {
   byId("reader").hidden = isOperator;
   for (const id of ["override-go", "override-end", "lockout-go", "reset-go"]) byId(id).disabled = !isOperator;
   for (const id of ["override-kw", "override-scope"]) byId(id).addEventListener("input", () => { clearTimeout(wait); wait = setTimeout(preview, 200); });
-  byId("override-scope").addEventListener("change", () => {
-    const isPart = byId("override-scope").value !== "site";
-    byId("override-kw").disabled = isPart;
-    if (isPart) byId("override-kw").value = "0";
-  });
+  byId("override-scope").addEventListener("change", () => { if (site) overrideNow(site); });
   byId("override").addEventListener("submit", async (event) => {
     event.preventDefault();
     const body = { cap_kw: byId("override-kw").valueAsNumber, for_s: Number(byId("override-for").value), reason: byId("override-reason").value, scope: scope("override-scope"), by: giver() };
     if (await give("POST", "override", body, "The override is in force.")) { byId("override-reason").value = ""; byId("override-preview").textContent = ""; }
   });
-  byId("override-end").addEventListener("click", () => give("DELETE", "override", null, "The override has ended."));
+  byId("override-end").addEventListener("click", () => give("DELETE", "override", { by: giver(), scope: chosen()?.scope }, "The override has ended."));
   byId("lockout").addEventListener("submit", async (event) => {
     event.preventDefault();
     if (await give("POST", "lockout", { reason: byId("lockout-reason").value, scope: scope("lockout-scope"), by: giver() }, "It is locked out.")) byId("lockout-reason").value = "";
@@ -147,8 +151,7 @@ export async function orders(refreshNow) {
   byId("reset").addEventListener("submit", async (event) => {
     event.preventDefault();
     const answer = await give("POST", "reset", { reason: byId("reset-reason").value, by: giver() });
-    if (answer && answer.state.power === "tripped") complain("The trip stands. Its cause has not been gone for long enough, or a second person must reset it, too.");
-    else if (answer) { byId("reset-reason").value = ""; say("The trip was reset; machines are started again."); }
+    if (answer) { byId("reset-reason").value = ""; say("The trip was reset; machines are started again."); }
   });
   return {
     isOperator,

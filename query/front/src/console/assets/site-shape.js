@@ -39,6 +39,7 @@ export const AUTHORITY = { auto: ["", "automatic"], manual: ["warn", "a person"]
 // What a machine does, the worst first.
 export const PHASES = {
   stuck: ["bad", "cannot be stopped"], unknown: ["warn", "not read"], stopping: ["", "stopping"], starting: ["", "starting"], stopped: ["", "stopped"], running: ["", "running"],
+  lowering: ["", "going to low power"], raising: ["", "going to full power"],
 };
 
 export const HEALTH = { fresh: ["", "fresh"], late: ["warn", "late"], stale: ["bad", "lost"], failed: ["bad", "not believed"], bypassed: ["warn", "bypassed"] };

@@ -1,5 +1,9 @@
 // Begins a session with the controller's token.
 import { byId, h, json, send, visitor, wantedPage, watch } from "./console.js";
+import { emergencyStop } from "./site-stop.js";
+
+// Nobody knows who stops it here; whether he may, the controller decides.
+emergencyStop(() => null, () => null);
 
 const home = new URL("/site", location.origin).href;
 const target = wantedPage() || home;

@@ -7,7 +7,7 @@ import * as line from "./site-line.js";
 import { chart } from "./site-power.js";
 import { AIR, AUTHORITY, HEALTH, STATES, celsius, kw, several } from "./site-shape.js";
 import { emergencyStop } from "./site-stop.js";
-import { acknowledge, bypass, endBypass, giver, orders } from "./site-orders.js";
+import { acceptLayout, acknowledge, bypass, endBypass, giver, orders } from "./site-orders.js";
 import { capColumns, caps } from "./site-why.js";
 
 // Before anything is known, and for whoever is not signed in too: the controller decides who may stop the site.
@@ -93,10 +93,19 @@ const alarmColumns = [
   { name: "", of: (row) => row.is_acknowledged ? h("span", { class: "unknown" }, "✓ acknowledged") : h("button", { type: "button", class: "small", disabled: !order.isOperator, "aria-label": `Acknowledge ${row.title}`, on: { click: () => acknowledge(row) } }, "Acknowledge") },
 ];
 
+// What a page of a signal said last, and where it changed, the button of whoever looked at it.
+function pageOf(row) {
+  if (!row.layout) return "";
+  const { expected, seen } = row.layout, answers = h("a", { href: `/api/v1/site/signals/${encodeURIComponent(row.name)}/evidence`, "aria-label": `Last answers of ${row.name}` }, "Answers");
+  if (seen === null || seen === expected) return answers;
+  return [answers, " ", h("button", { type: "button", class: "small", disabled: !order.isOperator, "aria-label": `Accept the new page of ${row.name}`, on: { click: () => acceptLayout(row) } }, "Accept the page")];
+}
+
 const signalColumns = [
   { name: "Signal", of: (row) => mono(row.name) },
   { name: "Says", wrap: true, of: (row) => { const [kind, words, more] = asked(row); return [kind ? tag(words, kind) : words, h("small", {}, ` ${[row.class, more].filter(Boolean).join(" · ")}`)]; } },
   { name: "Age", number: true, of: (row) => row.age },
+  { name: "", wrap: true, of: pageOf },
 ];
 
 function inputButton(row) {

@@ -21,7 +21,8 @@ export function fill(table, columns, rows, { empty = "Nothing yet.", caption } =
   if (focused) [...table.querySelectorAll("a[href], button")].find((one) => nameOf(one) === focused)?.focus({ preventScroll: true });
 }
 
-function nameOf(element) { return element.getAttribute("href") ?? element.textContent; }
+// Buttons of all rows have the same text; the label says which row is meant.
+function nameOf(element) { return element.getAttribute("href") ?? element.getAttribute("aria-label") ?? element.textContent; }
 
 // The same for rows that change all the time: a row stays where it is by its `key`, and a cell is put anew only where
 // it shows something else, so that a button under a pointer or with the focus stays.
@@ -60,10 +61,15 @@ function kindOf(column) { return [column.number ? "n" : "", column.wrap ? "wrap"
 
 export function tag(text, state) { return h("span", { class: "tag", "data-state": state }, text); }
 
+// A link to pages of another server, which learns nothing of this one; no link where the address is none of pages.
+export function outside(address, content = address, label) {
+  if (!/^https?:/.test(address ?? "")) return content;
+  return h("a", { href: address, target: "_blank", rel: "noopener noreferrer", "aria-label": label }, content);
+}
+
 // What an id leads to where the chain is shown to everybody; a private chain has no such place.
 export function explored(link, id, content) {
-  if (!link || !id || !/^https?:/.test(link)) return content;
-  return h("a", { href: link.replace("{hash}", encodeURIComponent(id)), target: "_blank", rel: "noopener noreferrer" }, content);
+  return link && id ? outside(link.replace("{hash}", encodeURIComponent(id)), content) : content;
 }
 
 // A long number that counts: its last digits tell it from its neighbours.

@@ -158,6 +158,9 @@ export function offerVerification(miner, chain) {
       byId("proof").value = JSON.stringify(proof, null, 1);
       byId("save-proof").hidden = false;
       put(`block ${short(hash)}`, proof, [...checks, ...await checksOf(proof, miner, key.value.trim())]);
-    } catch (error) { fail(`block ${short(hash)}`, error); }
+    } catch (error) {
+      // What could not be fetched was not checked, and proves nothing against the pool.
+      put(`block ${short(hash)}`, null, [{ holds: null, text: error.message }]);
+    }
   };
 }

@@ -1,4 +1,5 @@
-//! The page where an operator signs in with the coordinator's token.
+//! The page where an operator signs in with the coordinator's token, or anybody with an account of
+//! the process that the coordinator runs in.
 
 use crate::access::Permission;
 use crate::console::Page;
@@ -10,7 +11,8 @@ impl Page for SignIn {
         "Sign in"
     }
     fn doc(&self) -> &'static str {
-        "Begins a session with the coordinator's token."
+        "Begins a session with the coordinator's token, or as a user of the headframe that it runs \
+         in."
     }
     fn paths(&self) -> &'static [&'static str] {
         &["/sign-in"]

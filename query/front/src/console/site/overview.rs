@@ -22,6 +22,12 @@ impl Page for Overview {
         "site.js"
     }
     fn markup(&self) -> &'static str {
-        include_str!("../assets/site.html")
+        concat!(
+            "<div class=\"head site-head\"><div><h1 id=\"name\">Site</h1>\
+             <p class=\"lede\" id=\"reason\">Nothing was said yet.</p></div>\n",
+            include_str!("../assets/site-stop.html"),
+            "</div>\n",
+            include_str!("../assets/site.html")
+        )
     }
 }

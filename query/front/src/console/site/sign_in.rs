@@ -10,7 +10,7 @@ impl Page for SignIn {
         "Sign in"
     }
     fn doc(&self) -> &'static str {
-        "Begins a session with the controller's token."
+        "Begins a session with the controller's token; has the emergency stop as well."
     }
     fn paths(&self) -> &'static [&'static str] {
         &["/sign-in"]
@@ -25,6 +25,11 @@ impl Page for SignIn {
         "site-sign-in.js"
     }
     fn markup(&self) -> &'static str {
-        include_str!("../assets/site-sign-in.html")
+        concat!(
+            "<div class=\"narrow\">\n",
+            include_str!("../assets/site-sign-in.html"),
+            include_str!("../assets/site-stop.html"),
+            "</section>\n</div>\n"
+        )
     }
 }

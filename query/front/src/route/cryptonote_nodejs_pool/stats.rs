@@ -43,7 +43,8 @@ pub(super) async fn answer(app: &AppState) -> Result<Value, QueryError> {
             "miners": by_hour(&facts, |(_, miners, _)| *miners),
             "workers": by_hour(&facts, |(_, _, workers)| *workers),
             "difficulty": difficulties(&facts),
-            "blocks": blocks_by_day(&facts.blocks, hashrate.to_s),
+            "blocks": blocks_by_day(&facts.blocks, false, hashrate.to_s),
+            "blocksSolo": blocks_by_day(&facts.blocks, true, hashrate.to_s),
         },
         "health": {},
         "miner": {},
@@ -165,15 +166,17 @@ fn difficulties(facts: &PoolSnapshot) -> Vec<Value> {
     points
 }
 
-/// Blocks of each day that are part of the chain, every day named.
-fn blocks_by_day(blocks: &[PoolBlock], now_s: i64) -> Map<String, Value> {
+/// Blocks of each day that are part of the chain, those that were mined solo or all others; every
+/// day is named.
+fn blocks_by_day(blocks: &[PoolBlock], solo: bool, now_s: i64) -> Map<String, Value> {
     let date = |second: i64| {
         let time: DateTime<Utc> = DateTime::from_timestamp(second, 0).unwrap_or_default();
         time.format("%Y-%m-%d").to_string()
     };
     let days = (0..=CHART_DAYS).rev();
     let mut counts: BTreeMap<String, u64> = days.map(|n| (date(now_s - n * DAY_S), 0)).collect();
-    for block in blocks.iter().filter(|block| !block.is_orphaned()) {
+    let counted = |block: &&PoolBlock| block.solo == solo && !block.is_orphaned();
+    for block in blocks.iter().filter(counted) {
         if let Some(count) = counts.get_mut(&date(block.found_us / 1_000_000)) {
             *count += 1;
         }

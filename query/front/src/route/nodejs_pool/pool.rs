@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Page;
+use super::page::Page;
 use crate::app_state::AppState;
 use crate::chain_monitor::ChainTip;
 use crate::error::QueryError;
@@ -12,6 +12,9 @@ use crate::route::pool_snapshot::{
     self, PoolSnapshot, coins, fee_percent, number, port_description, port_difficulty, ring_mates,
     row_of, seconds, sent_payments, tip, units, whole,
 };
+
+/// The port that names Monero, whose blocks the peer lists apart from those of all other coins.
+const MONERO_PORT: u16 = 18_081;
 
 /// How the pool shares out, as the peer names schemes.
 pub(super) fn scheme(terms: &PoolTerms) -> &str {
@@ -71,16 +74,22 @@ fn statistics(facts: &PoolSnapshot) -> Value {
     let newest = facts.blocks.iter().find(|block| !block.is_orphaned());
     let reward = number(&json!(facts.tip.reward_atomic.to_string()));
     let round = facts.round_work();
+    let found = whole(&facts.pool["blocks"]["found"]);
+    let (alt, by_port) = match chain.daemon_port {
+        MONERO_PORT => (0, json!({})),
+        _ => (found, json!({port.as_str(): found})),
+    };
     json!({
         "hashRate": hashrate, "miners": miners,
         "totalHashes": facts.history.work_hashes.round() as u64,
         "lastBlockFoundTime": newest.map_or(0, |block| block.found_us / 1_000_000),
         "lastBlockFound": newest.map_or(0, |block| block.height),
-        "totalBlocksFound": whole(&facts.pool["blocks"]["found"]),
+        "totalBlocksFound": found,
         "totalMinersPaid": whole(&facts.sent["payees"]),
         "totalPayments": whole(&facts.sent["transactions"]),
         "roundHashes": round,
-        "altBlocksFound": {}, "activePorts": [chain.daemon_port],
+        // The total is for pages that add it to the blocks above.
+        "altBlocksFound": by_port, "totalAltBlocksFound": 0, "activePorts": [chain.daemon_port],
         "pending": pending(&facts.blocks, chain),
         "price": {"btc": 0, "usd": 0, "eur": 0},
         "pplnsWindowTime": window_s(facts, pooled),
@@ -91,7 +100,7 @@ fn statistics(facts: &PoolSnapshot) -> Value {
             "port": chain.daemon_port, "symbol": chain.symbol, "displayName": chain.symbol,
             "algo": chain.algorithm, "profit": 1, "pplnsShare": 1, "active": true,
             "exchangeConfigured": false, "hashrate": hashrate, "miners": miners,
-            "blockTime": chain.block_target_s, "atomicUnits": units(chain),
+            "blockTime": chain.block_target_s, "atomicUnits": units(chain), "altBlocksFound": alt,
         }},
     })
 }
@@ -135,14 +144,31 @@ fn network_json(tip: &ChainTip, chain: &ChainTerms) -> Value {
 pub(super) async fn blocks(app: &AppState, page: Page) -> Result<Value, QueryError> {
     let terms = app.pool_terms()?;
     let found = pool_snapshot::blocks(app).await?;
+    Ok(page.cut(found.iter().map(|block| block_json(block, terms))))
+}
+
+fn block_json(block: &PoolBlock, terms: &PoolTerms) -> Value {
+    json!({
+        "ts": block.found_us / 1_000, "hash": block.hash, "diff": number(&block.difficulty),
+        "shares": block.work, "height": block.height, "valid": !block.is_orphaned(),
+        "unlocked": block.is_matured(), "pool_type": pool_type(terms, block.solo),
+        "value": number(&block.reward), "port": terms.chain.daemon_port,
+    })
+}
+
+/// The same, with what of it was paid in Monero, which is nothing, and how far it is.
+pub(super) async fn coin_blocks(app: &AppState, page: Page) -> Result<Value, QueryError> {
+    let terms = app.pool_terms()?;
+    let found = pool_snapshot::blocks(app).await?;
     let row = |block: &PoolBlock| {
-        json!({
-            "ts": block.found_us / 1_000, "hash": block.hash, "diff": number(&block.difficulty),
-            "shares": block.work, "height": block.height, "valid": !block.is_orphaned(),
-            "unlocked": block.is_matured(),
-            "pool_type": pool_type(terms, block.solo),
-            "value": number(&block.reward), "port": terms.chain.daemon_port,
-        })
+        let mut row = block_json(block, terms);
+        row["pay_value"] = json!(0);
+        row["pay_stage"] = json!(match (block.is_orphaned(), block.is_matured()) {
+            (true, _) => "Orphaned",
+            (_, true) => "Matured",
+            _ => "Maturing",
+        });
+        row
     };
     Ok(page.cut(found.iter().map(row)))
 }

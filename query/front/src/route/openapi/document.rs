@@ -3,9 +3,12 @@
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 
+use super::items;
+use super::values::{field_schema, value_schema};
 use crate::access::Permission;
+use crate::answers::described::Components;
 use crate::format;
-use crate::route::schema::{Param, RequestBody, ResponseBody, ValueType};
+use crate::route::schema::{Param, RequestBody, ResponseBody, has_body};
 use crate::route::{self, Route};
 
 /// The document.
@@ -17,6 +20,9 @@ pub fn document() -> Value {
             .or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation(route);
     }
+    let mut schemas = items::schemas();
+    schemas.insert("Error".to_owned(), error_schema());
+    schemas.insert("Problem".to_owned(), problem_schema());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -29,7 +35,7 @@ pub fn document() -> Value {
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": {"Error": error_schema(), "Problem": problem_schema()},
+            "schemas": schemas,
             "responses": {"Error": error_response()},
             "securitySchemes": {
                 "bearer": {
@@ -82,10 +88,7 @@ fn operation(route: &Route) -> Value {
         "summary": summary(route.doc),
         "description": format!("{} For {}.", route.doc, route.permission.as_str()),
         "security": security(route.permission),
-        "responses": {
-            "200": {"description": route.doc, "content": response_content(schema.response)},
-            "default": {"$ref": "#/components/responses/Error"},
-        },
+        "responses": responses(route),
     });
     if !parameters.is_empty() {
         operation["parameters"] = Value::Array(parameters);
@@ -93,11 +96,29 @@ fn operation(route: &Route) -> Value {
     if let Some(content) = request_content(schema.body) {
         operation["requestBody"] = json!({"required": true, "content": content});
     }
-    if route.method == Method::GET && route.answers_etag() {
-        let unchanged = "What the ETag of If-None-Match names is still the answer.";
-        operation["responses"]["304"] = json!({"description": unchanged});
-    }
     operation
+}
+
+/// What answers each status, and every other as an error.
+fn responses(route: &Route) -> Value {
+    let mut responses = Map::new();
+    for status in route.schema.statuses {
+        let response = match has_body(*status) {
+            true => json!({
+                "description": route.doc,
+                "content": response_content(route),
+            }),
+            false => json!({"description": route.doc}),
+        };
+        responses.insert(status.to_string(), response);
+    }
+    if route.answers_etag() {
+        let unchanged = "What the ETag of If-None-Match names is still the answer.";
+        responses.insert("304".to_owned(), json!({"description": unchanged}));
+    }
+    let error = json!({"$ref": "#/components/responses/Error"});
+    responses.insert("default".to_owned(), error);
+    Value::Object(responses)
 }
 
 /// The first sentence.
@@ -115,25 +136,10 @@ fn security(permission: Permission) -> Value {
     }
 }
 
-fn value_schema(value: ValueType) -> Value {
-    match value {
-        ValueType::Text => json!({"type": "string"}),
-        ValueType::Integer { least, most } => {
-            json!({"type": "integer", "format": "int64", "minimum": least, "maximum": most})
-        }
-        ValueType::Number => json!({"type": "number", "format": "double"}),
-        ValueType::OneOf(texts) => json!({"type": "string", "enum": texts}),
-        ValueType::Boolean => json!({"type": "boolean"}),
-        ValueType::Any => json!({}),
-    }
-}
-
 fn object_schema(fields: &[Param]) -> Value {
     let mut properties = Map::new();
     for field in fields {
-        let mut schema = value_schema(field.value);
-        schema["description"] = json!(field.doc);
-        properties.insert(field.name.to_owned(), schema);
+        properties.insert(field.name.to_owned(), field_schema(field));
     }
     let required = fields.iter().filter(|field| field.is_required);
     let required: Vec<&str> = required.map(|field| field.name).collect();
@@ -155,10 +161,7 @@ fn request_content(body: RequestBody) -> Option<Value> {
         RequestBody::Json(fields) => {
             Some(json!({"application/json": {"schema": object_schema(fields)}}))
         }
-        RequestBody::Bytes(media_types) => {
-            let content = media_types.iter().map(|name| ((*name).to_owned(), text()));
-            Some(Value::Object(content.collect()))
-        }
+        RequestBody::Bytes(media_types) => Some(bytes_content(media_types)),
         RequestBody::Statement(fields) => Some(json!({
             "application/json": {"schema": object_schema(fields)},
             "text/plain": text(),
@@ -166,10 +169,36 @@ fn request_content(body: RequestBody) -> Option<Value> {
     }
 }
 
-fn response_content(body: ResponseBody) -> Value {
+/// Bytes of one of these media types.
+fn bytes_content(media_types: &[&str]) -> Value {
+    let text = || json!({"schema": {"type": "string"}});
+    let content = media_types.iter().map(|name| ((*name).to_owned(), text()));
+    Value::Object(content.collect())
+}
+
+/// What answers in JSON where no list is asked for.
+fn answer_schema(route: &Route, object: Value) -> Value {
+    match route.schema.item.map(items::reference) {
+        None => object,
+        Some(of_one) if route.method == Method::DELETE => json!({
+            "type": "object",
+            "required": ["deleted"],
+            "properties": {"deleted": of_one},
+        }),
+        Some(of_one) => of_one,
+    }
+}
+
+fn response_content(route: &Route) -> Value {
+    if let Some(answer) = route.schema.answer {
+        let schema = answer.schema(&mut Components::new());
+        return json!({"application/json": {"schema": schema}});
+    }
     let object = json!({"type": "object", "additionalProperties": true});
-    match body {
-        ResponseBody::Json => json!({"application/json": {"schema": object}}),
+    match route.schema.response {
+        ResponseBody::Json => {
+            json!({"application/json": {"schema": answer_schema(route, object)}})
+        }
         ResponseBody::List => {
             json!({"application/json": {"schema": {"type": "array", "items": {}}}})
         }
@@ -177,11 +206,18 @@ fn response_content(body: ResponseBody) -> Value {
             let next = format!("The `{cursor}` of the next page; null on the last.");
             let mut page = object;
             page["properties"] = json!({"next": {"description": next}});
+            if let Some(shape) = route.schema.item {
+                let key = items::list_key(shape);
+                let list = json!({"type": "array", "items": items::reference(shape)});
+                page["properties"][key] = list;
+                page["required"] = json!([key, "next"]);
+            }
             json!({"application/json": {"schema": page}})
         }
         ResponseBody::Events => json!({"text/event-stream": {"schema": {"type": "string"}}}),
         ResponseBody::Drawing => json!({"image/svg+xml": {"schema": {"type": "string"}}}),
         ResponseBody::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
+        ResponseBody::Bytes(media_types) => bytes_content(media_types),
         ResponseBody::Rows => {
             let mut content = Map::new();
             for media_type in format::ALL

@@ -13,7 +13,11 @@ use crate::error::{ErrorCode, QueryError};
 const MAX_FAULTS: usize = 50;
 
 /// One resource, with its version as ETag.
-pub(super) fn item(kind: &Resource, status: StatusCode, found: &ResourceVersion) -> Response {
+pub(in crate::route) fn item(
+    kind: &Resource,
+    status: StatusCode,
+    found: &ResourceVersion,
+) -> Response {
     let mut response = (status, Json(found.to_json())).into_response();
     let headers = response.headers_mut();
     if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", found.version)) {
@@ -41,26 +45,24 @@ pub(super) fn list_json(
 }
 
 /// The error of fields that cannot be taken; it names each.
-pub(super) fn wrong_fields(
+pub(crate) fn wrong_fields(
     kind: &Resource,
     faults: impl IntoIterator<Item = FieldFault>,
 ) -> QueryError {
-    let faults = faults.into_iter().take(MAX_FAULTS);
-    let texts: Vec<String> = faults.map(|fault| fault.to_string()).collect();
-    QueryError::bad_request(
-        format!("that is no {}: {}", kind.singular, texts.join("; ")),
-        super::HINT,
-    )
+    let fields: Vec<FieldFault> = faults.into_iter().take(MAX_FAULTS).collect();
+    let texts: Vec<String> = fields.iter().map(ToString::to_string).collect();
+    let message = format!("that is no {}: {}", kind.singular, texts.join("; "));
+    QueryError {
+        fields,
+        ..QueryError::bad_request(message, super::HINT)
+    }
 }
 
 /// The error of a change that the registry does not allow.
 pub(super) fn refused(refusal: &Refusal) -> QueryError {
     let (code, hint) = match refusal {
-        Refusal::Exists { .. } => (
-            ErrorCode::Exists,
-            "change it with PUT, or choose another id",
-        ),
-        Refusal::Missing { .. } => (ErrorCode::NotFound, "register it with POST first"),
+        Refusal::Exists { .. } => (ErrorCode::Exists, "change it instead, or choose another id"),
+        Refusal::Missing { .. } => (ErrorCode::NotFound, "register it first"),
         Refusal::Changed { .. } => (
             ErrorCode::VersionChanged,
             "somebody else changed it: look at it again before trying again",
@@ -82,5 +84,16 @@ pub(super) fn refused(refusal: &Refusal) -> QueryError {
             "an id can be used again after a deletion",
         ),
     };
-    QueryError::new(code, refusal.to_string(), hint)
+    let message = refusal.to_string();
+    QueryError {
+        fields: refusal
+            .field()
+            .map(|field| FieldFault {
+                field: field.to_owned(),
+                reason: message.clone(),
+            })
+            .into_iter()
+            .collect(),
+        ..QueryError::new(code, message, hint)
+    }
 }

@@ -88,7 +88,8 @@ const fn with_fields(mut params: Params, kind: &'static Resource) -> Params {
     params
 }
 
-const fn param(field: &'static Field) -> Param {
+/// A field as requests and answers have it.
+pub(in crate::route) const fn param(field: &'static Field) -> Param {
     let column = &field.column;
     let value = match (column.kind, column.limits) {
         (_, Limits::OneOf(words)) => ValueType::OneOf(words),
@@ -229,7 +230,7 @@ fn id_fault(reason: String) -> FieldFault {
     }
 }
 
-pub(super) fn id_is_missing() -> FieldFault {
+pub(crate) fn id_is_missing() -> FieldFault {
     id_fault("missing field `id`".to_owned())
 }
 

@@ -39,7 +39,7 @@ pub(super) struct SocketTimeouts {
 }
 
 /// A connection whose token has not come yet.
-pub(super) struct Arrival {
+pub(super) struct PendingLogin {
     pub(super) login: Arc<MessageLogin>,
     /// It is counted until its token has come.
     pub(super) seat: Seat,
@@ -70,7 +70,7 @@ pub(super) fn answer(
 /// The same where the first message says who asks, who is then subscribed by `subscribe`.
 pub(super) fn answer_login<F>(
     upgrade: WebSocketUpgrade,
-    arrival: Arrival,
+    pending: PendingLogin,
     subscribe: impl FnOnce(Principal, OngoingAccess) -> F + Send + 'static,
     timeouts: SocketTimeouts,
 ) -> Response
@@ -79,7 +79,7 @@ where
 {
     limited(upgrade).on_upgrade(async move |mut socket| {
         let first = timeout(timeouts.login, first_message(&mut socket));
-        let Arrival { login, seat } = arrival;
+        let PendingLogin { login, seat } = pending;
         let admitted = match first.await {
             Ok(Some(message)) => login.admit(&message),
             Ok(None) => return,

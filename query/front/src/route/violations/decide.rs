@@ -19,7 +19,7 @@ use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params::time;
 use crate::route::registry::seen_version;
-use crate::route::schema::{Param, RequestBody, Schema};
+use crate::route::schema::{ItemShape, Param, RequestBody, Schema};
 use crate::route::{Handler, Route};
 
 const REASON: Param = Param::text("reason", "Why, in at most 1024 bytes.").required();
@@ -34,6 +34,7 @@ const fn route(path: &'static str, doc: &'static str, body: &'static [Param]) ->
             path: ID,
             headers: IF_MATCH,
             body: RequestBody::Json(body),
+            item: Some(ItemShape::Row("violations")),
             ..Schema::JSON
         },
         handler: Handler::Front(|| post(decide)),

@@ -12,13 +12,13 @@ use headframe_schemas::violation::{SEVERITIES, STATUSES, SUBJECT_KINDS, TYPES};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ID, compliance, row_json};
+use super::{ID, compliance, failed, row_json};
 use crate::access::Permission;
 use crate::app_state::AppState;
 use crate::compliance::ViolationsPage;
 use crate::error::{ErrorCode, QueryError};
 use crate::query_params::{QueryParams, page_limit, time};
-use crate::route::schema::{LIMIT, Param, ResponseBody, Schema, ValueType};
+use crate::route::schema::{ItemShape, LIMIT, Param, ResponseBody, Schema, ValueType};
 use crate::route::{Handler, Route};
 
 const DEFAULT_LIMIT: usize = 100;
@@ -55,6 +55,7 @@ pub(in crate::route) static LIST: Route = Route {
             Param::text("after", "The cursor that the page before named as `next`."),
         ],
         response: ResponseBody::Page { cursor: "after" },
+        item: Some(ItemShape::Row("violations")),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(list)),
@@ -68,6 +69,7 @@ pub(in crate::route) static ONE: Route = Route {
           who made it and why.",
     schema: Schema {
         path: ID,
+        item: Some(ItemShape::Row("violations")),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(one)),
@@ -121,11 +123,17 @@ async fn list(
         subject_kind: request.subject_kind,
         subject: request.subject,
     };
-    let (rows, has_more) = compliance(&app)?.violations(&page);
+    let compliance = compliance(&app)?;
+    let (rows, has_more) = compliance.violations(&page);
     let last = rows.last().filter(|_| has_more);
     let next = last.map(|row| format!("{}.{}", row.since, row.violation));
     let rows: Vec<Value> = rows.iter().map(row_json).collect();
-    Ok(Json(json!({"rows": rows, "next": next})))
+    let mut answer = json!({"rows": rows, "next": next});
+    if compliance.has_left() {
+        // The oldest of those that are over are in `violations_now` alone.
+        answer["older_in_table"] = json!(true);
+    }
+    Ok(Json(answer))
 }
 
 fn cursor(text: &str) -> Result<(i64, String), QueryError> {
@@ -143,7 +151,8 @@ async fn one(
     State(app): State<Arc<AppState>>,
     Path(id): Path<String>,
 ) -> Result<Response, QueryError> {
-    let found = compliance(&app)?.violation(&id).ok_or_else(|| {
+    let found = compliance(&app)?.violation(&id).await.map_err(failed)?;
+    let found = found.ok_or_else(|| {
         QueryError::new(
             ErrorCode::NotFound,
             format!("there is no violation {id:?}"),

@@ -21,7 +21,7 @@ use crate::compliance::OrdersPage;
 use crate::error::QueryError;
 use crate::query_params::{QueryParams, page_limit};
 use crate::route::registry::seen_version;
-use crate::route::schema::{LIMIT, Param, RequestBody, ResponseBody, Schema, ValueType};
+use crate::route::schema::{ItemShape, LIMIT, Param, RequestBody, ResponseBody, Schema, ValueType};
 use crate::route::{Handler, Route};
 
 const DEFAULT_LIMIT: usize = 100;
@@ -44,6 +44,7 @@ pub(in crate::route) static LIST: Route = Route {
             Param::text("after", "The id that the page before named as `next`."),
         ],
         response: ResponseBody::Page { cursor: "after" },
+        item: Some(ItemShape::Row("orders")),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(list)),
@@ -62,6 +63,7 @@ const fn route(path: &'static str, doc: &'static str) -> Route {
             path: ID,
             headers: IF_MATCH,
             body: RequestBody::Json(REASON),
+            item: Some(ItemShape::Row("orders")),
             ..Schema::JSON
         },
         handler: Handler::Front(|| post(decide)),

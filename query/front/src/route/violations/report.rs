@@ -19,7 +19,7 @@ use crate::app_state::AppState;
 use crate::clock::now_us;
 use crate::error::QueryError;
 use crate::query_params::time;
-use crate::route::schema::{Param, RequestBody, Schema, ValueType};
+use crate::route::schema::{ItemShape, Param, RequestBody, Schema, ValueType};
 use crate::route::{Handler, Route};
 
 /// The longest name of a subject, in bytes.
@@ -46,7 +46,8 @@ pub(in crate::route) static ROUTE: Route = Route {
             Param::text("until", "When it ended, if it has."),
             Param::text("reason", "What was found, in at most 1024 bytes.").required(),
         ]),
-        ..Schema::JSON
+        item: Some(ItemShape::Row("violations")),
+        ..Schema::MADE
     },
     handler: Handler::Front(|| post(report)),
 };

@@ -47,7 +47,15 @@ async fn answer(
     kind: &'static str,
 ) -> Result<Json<Value>, QueryError> {
     let completeness = app.reports()?.data_completeness(kind, &id).await?;
-    let score = compliance(&app)?.score(kind, &id, completeness);
+    let compliance = compliance(&app)?;
+    let stored = match compliance.has_left() {
+        true => {
+            let members = compliance.members(kind, &id);
+            app.reports()?.violations_over(&members).await?
+        }
+        false => Vec::new(),
+    };
+    let score = compliance.score(kind, &id, completeness, &stored);
     score.map(Json).ok_or_else(|| {
         QueryError::new(
             ErrorCode::NotFound,

@@ -1,7 +1,7 @@
 //! The guard before every call but the handshake, which proves who calls in its own way.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -10,12 +10,15 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::timeout;
-use tonic::{Code, Status};
+use tonic::metadata::MetadataValue;
 
-use crate::access::{Guard, Permission};
+use crate::access::{Guard, Permission, Principal};
 use crate::error::{ErrorCode, QueryError};
 use crate::grpc;
 use crate::held_refusals::{HeldRefusals, RequestOrigin};
+use crate::peer::LimitedAddress;
+use crate::request_limits::{RETRY_AFTER_S, RequestLimits};
+use crate::request_log::{LoggedRequest, RequestLog};
 use crate::sql::MAX_SQL_BYTES;
 use crate::wire::flight::status;
 
@@ -24,6 +27,19 @@ const HANDSHAKE: &str = "Handshake";
 /// The call that gives rows. A client that is refused them had its statement planned before, so
 /// that no other call says that its statements succeed.
 const ROWS: &str = "DoGet";
+/// Every call of the service.
+const CALLS: [&str; 10] = [
+    HANDSHAKE,
+    "ListFlights",
+    "GetFlightInfo",
+    "PollFlightInfo",
+    "GetSchema",
+    ROWS,
+    "DoPut",
+    "DoExchange",
+    "DoAction",
+    "ListActions",
+];
 /// The calls whose messages come one by one; those of `DoPut` have a limit each.
 const STREAMS: [&str; 3] = [HANDSHAKE, "DoPut", "DoExchange"];
 /// Bytes of any other call, which has one message: a statement and what goes with it.
@@ -34,6 +50,10 @@ const MAX_CALL_BYTES: usize = 2 * MAX_SQL_BYTES;
 pub(super) struct Gate {
     pub(super) guard: Guard,
     pub(super) refusals: Arc<HeldRefusals>,
+    /// Where calls are noted.
+    pub(super) log: Option<RequestLog>,
+    /// How many calls one caller may make.
+    pub(super) limits: Option<Arc<RequestLimits>>,
     /// How long the message of a call may take.
     pub(super) patience: Duration,
 }
@@ -44,27 +64,62 @@ pub(super) struct CallHead(pub(super) Arc<Parts>);
 
 /// Lets a call through with its principal when it may read, and holds a refusal that has to wait.
 pub(super) async fn guard_call(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
     let (parts, body) = request.into_parts();
     let origin = RequestOrigin::from_request(&parts);
-    let gives_rows = grpc::call_of(&parts.uri) == Some(ROWS);
-    let response = gate.admit(parts, body, next).await;
-    let status = outcome_of(&response);
-    if let Some(origin) = origin.filter(|_| gives_rows || !status.is_success()) {
+    let LimitedAddress(address) = LimitedAddress::from_request(&parts);
+    let call = name_of(grpc::call_of(&parts.uri).unwrap_or_default());
+    let mut response = gate.admit(parts, body, next).await;
+    let Some(origin) = origin else {
+        return response;
+    };
+    let status = status::http_status(response.headers()).unwrap_or(StatusCode::OK);
+    if let Some(log) = &gate.log {
+        let request = LoggedRequest {
+            wire: "flight",
+            route: call.into(),
+            peer: address,
+            begun,
+        };
+        response = log.watch(response, request, status::http_status);
+    }
+    if call == ROWS || !status.is_success() {
         gate.refusals.hold(&origin, status).await;
     }
     response
+}
+
+/// The call as rows name it: who makes up another is not quoted.
+fn name_of(call: &str) -> &'static str {
+    let known = CALLS.iter().copied().find(|known| *known == call);
+    known.unwrap_or("unknown")
 }
 
 impl Gate {
     async fn admit(&self, mut parts: Parts, mut body: Body, next: Next) -> Response {
         let head = CallHead(Arc::new(parts.clone()));
         let call = grpc::call_of(&head.0.uri).unwrap_or_default();
-        if call != HANDSHAKE {
-            match self.guard.authorize(Permission::ReadRows, None, &parts) {
-                Ok(principal) => parts.extensions.insert(principal),
-                Err(error) => return status::of_error(&error).into_http(),
-            };
+        // Who shakes hands is nobody yet.
+        let authorized = match call {
+            HANDSHAKE => Ok(Principal::anonymous()),
+            _ => self.guard.authorize(Permission::ReadRows, None, &parts),
+        };
+        // What gives rows has slots, and its refusals are held.
+        let limits = self.limits.as_ref().filter(|_| call != ROWS);
+        if let Some(error) = limits.and_then(|limits| limits.check(authorized.as_ref(), &parts)) {
+            let mut status = status::of_error(&error);
+            let after = MetadataValue::from_static(RETRY_AFTER_S);
+            status.metadata_mut().insert("retry-after", after);
+            return status.into_http();
         }
+        match authorized {
+            Ok(_) if call == HANDSHAKE => {}
+            Ok(principal) => {
+                parts.extensions.insert(principal);
+            }
+            Err(error) => return status::of_error(&error).into_http(),
+        }
+        let principal = parts.extensions.get::<Principal>().cloned();
         if !STREAMS.contains(&call) {
             body = match self.whole(body).await {
                 Ok(body) => body,
@@ -72,7 +127,11 @@ impl Gate {
             };
         }
         parts.extensions.insert(head.clone());
-        next.run(Request::from_parts(parts, body)).await
+        let mut response = next.run(Request::from_parts(parts, body)).await;
+        if let Some(principal) = principal {
+            response.extensions_mut().insert(principal);
+        }
+        response
     }
 
     /// The body of a call once all of it is here.
@@ -94,10 +153,4 @@ impl Gate {
             )),
         }
     }
-}
-
-/// How a call went, as far as its head tells.
-fn outcome_of(response: &Response) -> StatusCode {
-    let code = Status::from_header_map(response.headers());
-    status::http_status(code.map_or(Code::Ok, |status| status.code()))
 }

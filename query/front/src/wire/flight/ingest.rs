@@ -36,7 +36,7 @@ const PIECE_BYTES: usize = 2 << 20;
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// The handler of HTTP's ingest, called without a socket.
-pub(super) struct IngestDoor {
+pub(super) struct IngestHandler {
     route: Router,
     max_bytes: usize,
     calls: Semaphore,
@@ -70,7 +70,7 @@ struct BadRow {
 
 /// The rows of one call on their way.
 struct Append<'a> {
-    door: &'a IngestDoor,
+    handler: &'a IngestHandler,
     stream: &'static str,
     /// What names and numbers the rows, where the client's headers do: the producer and the number
     /// of the first row.
@@ -79,7 +79,7 @@ struct Append<'a> {
     stored: u64,
 }
 
-impl IngestDoor {
+impl IngestHandler {
     /// The handler among those that other crates bring.
     pub(super) fn new(handlers: &[RouteHandler], max_bytes: usize) -> Option<Self> {
         let handler = handlers
@@ -96,6 +96,12 @@ impl IngestDoor {
 const PATH: &str = "/api/v1/ingest/{stream}";
 
 impl FlightWire {
+    fn check_append(&self, caller: &Caller, table: &str) -> Result<(), Status> {
+        let permission = Permission::WriteStream;
+        let authorized = self.guard.authorize(permission, Some(table), &caller.head);
+        authorized.map(drop).map_err(failed)
+    }
+
     /// Appends rows to a stream; the answer means that JetStream has acknowledged all of them.
     pub(super) async fn ingest(
         &self,
@@ -105,32 +111,30 @@ impl FlightWire {
         sent: &mut Streaming<FlightData>,
     ) -> Result<Bytes, Status> {
         let table = ask.table.as_str();
-        self.guard
-            .authorize(Permission::WriteStream, Some(table), &caller.head)
-            .map_err(failed)?;
+        self.check_append(caller, table)?;
         check(&ask)?;
         let Some(stream) = stream::find(table) else {
             let message = format!("there is no stream {table:?} to append to");
             let hint = "docs/ingest.md lists the streams that take rows; they cannot be created";
             return Err(status::refusal(Code::NotFound, &message, hint));
         };
-        let Some(door) = &self.ingest else {
+        let Some(handler) = &self.ingest else {
             return Err(status::unsupported(
                 "ingest in this process; ask one with the role query",
             ));
         };
-        let Ok(_call) = door.calls.try_acquire() else {
+        let Ok(_call) = handler.calls.try_acquire() else {
             let message = format!("{MAX_CALLS} clients append rows already, which is the limit");
             let hint = "try again in a second";
             return Err(status::refusal(Code::ResourceExhausted, &message, hint));
         };
         let mut append = Append {
-            door,
+            handler,
             stream: stream.name(),
             identity: identity(&caller.head.headers)?,
             stored: 0,
         };
-        let mut messages = Messages::new(door.max_bytes);
+        let mut messages = Messages::new(handler.max_bytes);
         let mut next = Some(first);
         while let Some(data) = next {
             if messages.ends_piece(&data) {
@@ -152,6 +156,9 @@ impl FlightWire {
                 }
             };
             next = message.map_err(|status| append.with_count(status))?;
+            // The right to append may be taken away meanwhile.
+            self.check_append(caller, table)
+                .map_err(|status| append.with_count(status))?;
         }
         append.send(&mut messages).await?;
         let record_count = i64::try_from(append.stored).unwrap_or(i64::MAX);
@@ -180,7 +187,7 @@ impl Append<'_> {
             .body(Body::from(body))
             .map_err(|error| unmade(error.to_string()))?;
         // The router's error has no values.
-        let Ok(response) = self.door.route.clone().oneshot(request).await;
+        let Ok(response) = self.handler.route.clone().oneshot(request).await;
         let status = response.status();
         let answer = to_bytes(response.into_body(), MAX_ANSWER_BYTES).await;
         let answer = answer.map_err(|error| unmade(error.to_string()))?;

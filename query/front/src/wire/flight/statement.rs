@@ -3,6 +3,8 @@
 //! A statement is its text. It is planned anew when it runs, over the tables as they are then; when
 //! its columns are not what the client was told, it is an error and not a surprise.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
@@ -10,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Response, Status};
 
-use crate::access::{Principal, ReadScope};
+use crate::access::{OngoingAccess, Principal, ReadScope};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::format::Head;
@@ -117,15 +119,20 @@ impl Statement {
         self.sql.len() + self.parameter_bytes + 128 * self.schema.fields().len()
     }
 
-    /// Runs it and sends its rows as they are made. Dropping the answer ends it.
+    /// Runs it and sends its rows as they are made, for as long as its caller would be let in.
+    /// Dropping the answer ends it.
     pub(super) async fn run(
         &self,
         app: &AppState,
         principal: &Principal,
+        access: Arc<OngoingAccess>,
     ) -> Result<Response<DataStream>, QueryError> {
         let parameters = self.parameters.clone().unwrap_or_default();
         let request = request(&self.sql, parameters, Some(self.query_id.clone()));
-        let answer = app.queries()?.ask_as(principal, request).await?;
+        let answer = app
+            .queries()?
+            .ask_while(&access, principal, request)
+            .await?;
         if sent_schema(&answer.schema) != self.schema {
             return Err(QueryError::new(
                 ErrorCode::SqlPlan,

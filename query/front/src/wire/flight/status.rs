@@ -1,7 +1,7 @@
 //! What a call that fails is told: a gRPC status with our own words.
 
 use arrow_flight::error::FlightError;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
@@ -14,7 +14,7 @@ const ERROR_CODE: &str = "headframe-error";
 const MAX_MESSAGE_CHARS: usize = 2_000;
 
 /// The status of an error.
-pub(super) fn of_error(error: &QueryError) -> Status {
+pub(in crate::wire) fn of_error(error: &QueryError) -> Status {
     let mut status = Status::new(
         code_of(error.code),
         bounded(&format!("{}; {}", error.message, error.hint)),
@@ -98,16 +98,29 @@ fn code_of(code: ErrorCode) -> Code {
     }
 }
 
-/// The status of HTTP that says the same, by which refusals are held back.
-pub(super) fn http_status(code: Code) -> StatusCode {
-    match code {
-        Code::Ok => StatusCode::OK,
-        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        Code::Cancelled | Code::Internal | Code::Unavailable | Code::Unknown => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-        _ => StatusCode::BAD_REQUEST,
-    }
+/// The status of HTTP that says the same as the headers or the trailers of an answer, where they
+/// have a status: refusals are held back and requests are noted by it.
+pub(super) fn http_status(headers: &HeaderMap) -> Option<StatusCode> {
+    let code = Status::from_header_map(headers)?.code();
+    let name = headers.get(ERROR_CODE).map(|name| name.as_bytes());
+    let is_it = |code: &&ErrorCode| Some(code.parts().0.as_bytes()) == name;
+    let status = match ErrorCode::ALL.iter().find(is_it) {
+        Some(code) => code.parts().1,
+        _ => match code {
+            Code::Ok => 200,
+            Code::DeadlineExceeded => 504,
+            Code::Cancelled => 499,
+            Code::Unauthenticated => 401,
+            Code::PermissionDenied => 403,
+            Code::NotFound => 404,
+            Code::AlreadyExists => 409,
+            Code::ResourceExhausted => 429,
+            Code::Internal | Code::Unknown | Code::DataLoss => 500,
+            Code::Unavailable => 503,
+            _ => 400,
+        },
+    };
+    StatusCode::from_u16(status).ok()
 }
 
 #[cfg(test)]
@@ -126,6 +139,9 @@ mod tests {
             assert_eq!(name, Some(code.parts().0.as_bytes()));
             assert_ne!(status.code(), Code::Ok);
             assert_ne!(status.code(), Code::Unknown);
+            let headers = status.clone().into_http::<()>().into_parts().0.headers;
+            let of_http = http_status(&headers).map(|status| status.as_u16());
+            assert_eq!(of_http, Some(code.parts().1), "{code:?}");
             let is_ours = matches!(status.code(), Code::Internal);
             assert_eq!(is_ours, *code == ErrorCode::Internal, "{code:?}");
         }

@@ -62,6 +62,28 @@ pub(super) enum Command {
     },
 }
 
+impl Command {
+    /// The command as rows of the stream `requests` name it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Command::Empty => "EMPTY",
+            Command::Query => "QUERY",
+            Command::Begin(_) => "BEGIN",
+            Command::Commit => "COMMIT",
+            Command::Rollback | Command::RollbackTo => "ROLLBACK",
+            Command::Nothing(tag) | Command::ResetAll(tag) => tag,
+            Command::Set(..) | Command::SetLocal(..) => "SET",
+            Command::Show(_) => "SHOW",
+            Command::Deallocate(_) => "DEALLOCATE",
+            Command::Declare { .. } => "DECLARE",
+            Command::Fetch { send: true, .. } => "FETCH",
+            Command::Fetch { .. } => "MOVE",
+            Command::Close(_) => "CLOSE",
+            Command::Copy { .. } => "COPY",
+        }
+    }
+}
+
 /// Words of a statement that are looked at before the engine gets it.
 const MAX_TOKENS: usize = 256;
 

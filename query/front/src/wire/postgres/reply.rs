@@ -16,6 +16,8 @@ pub(super) const PIECE_BYTES: usize = 64 * 1024;
 pub(super) struct Replies<W> {
     stream: W,
     buffer: Vec<u8>,
+    /// Bytes that are not in the buffer any more.
+    flushed: u64,
     write_timeout: Duration,
 }
 
@@ -43,6 +45,7 @@ impl<W: AsyncWrite + Unpin> Replies<W> {
         Self {
             stream,
             buffer: Vec::new(),
+            flushed: 0,
             write_timeout,
         }
     }
@@ -53,10 +56,16 @@ impl<W: AsyncWrite + Unpin> Replies<W> {
             timeout(self.write_timeout, self.stream.write_all(piece)).await??;
         }
         timeout(self.write_timeout, self.stream.flush()).await??;
+        self.flushed += self.buffer.len() as u64;
         self.buffer.clear();
         // A row of many megabytes must not stay in memory as long as the session does.
         self.buffer.shrink_to(2 * PIECE_BYTES);
         Ok(())
+    }
+
+    /// Bytes that were written until now.
+    pub(super) fn sent(&self) -> u64 {
+        self.flushed + self.buffer.len() as u64
     }
 
     /// Sends what was written when it is worth it.

@@ -27,6 +27,7 @@ use crate::wire::postgres::settings::SessionSettings;
 
 mod extended;
 mod local;
+mod note;
 mod portal;
 mod simple;
 
@@ -197,6 +198,13 @@ impl Session {
     }
 
     async fn answer(&mut self, message: Message) -> Result<(), Ended> {
+        // The steps to a statement are noted where they fail: then there will be none.
+        let begun = match &message {
+            Message::Parse { .. } => Some(self.begin("PARSE")),
+            Message::Bind(_) => Some(self.begin("BIND")),
+            Message::Describe(_) => Some(self.begin("DESCRIBE")),
+            _ => None,
+        };
         let answered = match message {
             Message::Terminate => return Err(Ended::Gone),
             Message::Sync => {
@@ -230,6 +238,9 @@ impl Session {
                 return Err(Ended::Refused(SqlState::ProtocolViolation, message));
             }
         };
+        if let Some(begun) = begun.filter(|_| answered.is_err()) {
+            self.note(begun, &answered);
+        }
         self.skips = self.note_failure(answered).await?;
         Ok(self.output.flush_when_full().await?)
     }

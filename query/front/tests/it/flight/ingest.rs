@@ -17,6 +17,7 @@ use serde_json::json;
 use tonic::Code;
 
 use super::{Wire, status};
+use crate::account_store::{MemoryStore, accounts, actor, token};
 use crate::server::config;
 
 /// What a request said: the stream, its headers, and the numbers of its rows.
@@ -219,4 +220,35 @@ async fn rows_are_appended_to_streams_that_the_caller_may_write_and_nothing_else
         Code::InvalidArgument
     );
     assert!(taken.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn rows_are_taken_no_longer_when_the_right_to_send_them_is_taken_away() {
+    let taken = Accepted::default();
+    let accounts = accounts(&MemoryStore::new()).await;
+    let operator = token(&accounts, "operator").await;
+    let services = Services {
+        accounts: Some(accounts.clone()),
+        ..services(&taken)
+    };
+    let mut client = Wire::start_with(config(), services).await.client();
+    client.set_token(operator);
+    let stored = taken.clone();
+    let revoked = async move {
+        // The first rows are stored before.
+        while stored.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        accounts.revoke(actor(), "a-operator").await.unwrap();
+        Ok(numbers(10..20))
+    };
+    let batches = stream::iter([Ok(numbers(0..10))]).chain(stream::once(revoked).boxed());
+    let refused = client.execute_ingest(append("energy", 2, 2), batches);
+    let refused = status(refused.await.unwrap_err());
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    let said = refused.message();
+    assert!(said.contains("10 rows of energy"), "{said}");
+    let taken = taken.lock().unwrap();
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].2, (0..10).collect::<Vec<i64>>());
 }

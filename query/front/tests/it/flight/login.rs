@@ -1,19 +1,24 @@
 //! Who comes in over Flight: the handshake, bearer tokens, and what ends a session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use arrow::array::RecordBatch;
 use arrow_flight::Action;
+use arrow_flight::decode::FlightRecordBatchStream;
+use axum::http::Method;
+use futures::TryStreamExt;
 use headframe_query_front::access::ReadScope;
 use headframe_query_front::access::accounts::{Accounts, Wire as LoginWire};
 use headframe_query_front::{QueryConfig, Services};
 use serde_json::json;
 use tonic::Code;
 
-use super::{Client, Wire, rows, status};
+use super::{Client, Wire, rows, start, status, ticket};
 use crate::account_store::{MemoryStore, PASSWORD, account, accounts, actor, token};
-use crate::accounts::PEER;
+use crate::accounts::{PEER, now_us, until};
 use crate::jwt::{Issuer, claims, now_s};
-use crate::server::{READER, config, services, token_file};
+use crate::server::{self, READER, config, services, token_file};
 
 struct Bed {
     wire: Wire,
@@ -214,4 +219,125 @@ async fn a_handle_is_of_no_use_to_anybody_else() {
     let mut web_page = bed.wire.client();
     web_page.set_header("sec-fetch-site", "cross-site");
     assert_eq!(ask(&mut web_page).await, Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn refused_and_expired_bearers_are_rows_of_access_and_are_throttled() {
+    let file = token_file(READER);
+    let guarded = QueryConfig {
+        token_file: Some(file.path().to_owned()),
+        ..config()
+    };
+    let bed = Bed::start(guarded).await;
+    let soon = now_us() + 200_000;
+    let short = bed
+        .accounts
+        .add_token(actor(), account("short", "viewer"), Some(soon));
+    let short = short.await.unwrap();
+    let bearer = |token: &str| {
+        let mut client = bed.wire.client();
+        client.set_token(token.to_owned());
+        client
+    };
+    until("it has expired", async || {
+        bed.accounts.bearer(&short).is_err()
+    })
+    .await;
+    assert_eq!(ask(&mut bearer(&short)).await, Code::Unauthenticated);
+    let mut mistyped = short.clone();
+    mistyped.pop();
+    assert_eq!(ask(&mut bearer(&mistyped)).await, Code::Unauthenticated);
+    let refusals = || {
+        let rows = bed.store.rows().into_iter();
+        let refused = rows.filter(|row| row.action == "token_use" && row.outcome == "refused");
+        refused.collect::<Vec<_>>()
+    };
+    let reasons: Vec<_> = refusals()
+        .into_iter()
+        .map(|row| (row.wire, row.reason.unwrap()))
+        .collect();
+    let expected = [
+        "the token short has expired",
+        "there is no such token, or it was revoked",
+    ];
+    assert_eq!(
+        reasons,
+        expected.map(|reason| ("flight".to_owned(), reason.to_owned()))
+    );
+    // A handshake is no other way in.
+    assert!(
+        bed.wire
+            .client()
+            .handshake("whoever", &short)
+            .await
+            .is_err()
+    );
+    let mut bearer = bearer(&mistyped);
+    assert!(bearer.handshake("whoever", &mistyped).await.is_err());
+    for _ in 0..40 {
+        ask(&mut bearer).await;
+    }
+    let refused = status(bearer.get_catalogs().await.unwrap_err());
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(
+        refused.message().contains("too many wrong tokens"),
+        "{refused}"
+    );
+    assert!(refusals().len() <= 25, "{:?}", refusals());
+}
+
+#[tokio::test]
+async fn a_revocation_ends_what_runs() {
+    let file = token_file(READER);
+    let guarded = QueryConfig {
+        token_file: Some(file.path().to_owned()),
+        ..config()
+    };
+    let bed = Bed::start(guarded).await;
+    let service = token(&bed.accounts, "viewer").await;
+    let mut client = bed.wire.client();
+    client.set_token(service.clone());
+    let (_, flowing) = start(&mut client, "endless").await;
+    let info = client.execute("silent".to_owned(), None).await.unwrap();
+    let silent = client.do_get(ticket(&info)).await.unwrap();
+    let headers = [("authorization", &*format!("Bearer {service}"))];
+    let over_http = server::ask(
+        &bed.wire.router,
+        &Method::GET,
+        "/api/v1/sql?q=silent",
+        &headers,
+    );
+    let readers = [("authorization", &*format!("Bearer {READER}"))];
+    let others = server::ask(
+        &bed.wire.router,
+        &Method::GET,
+        "/api/v1/sql?q=silent&query_id=others",
+        &readers,
+    );
+    let seen = &bed.wire.seen;
+    let revoke = async {
+        until("all run", async || seen.working.load(Ordering::SeqCst) == 4).await;
+        bed.accounts.revoke(actor(), "a-viewer").await.unwrap();
+    };
+    let collect = async |answer: FlightRecordBatchStream| {
+        let ended = answer.try_collect::<Vec<RecordBatch>>().await;
+        status(ended.unwrap_err()).code()
+    };
+    let ended = async {
+        let (over_http, silent, ()) = tokio::join!(over_http, collect(silent), revoke);
+        assert_eq!(
+            over_http.status_and_code(),
+            (401, "unauthorized".to_owned())
+        );
+        assert_eq!(silent, Code::Unauthenticated);
+        assert_eq!(collect(flowing).await, Code::Unauthenticated);
+        until("they have ended", async || {
+            seen.working.load(Ordering::SeqCst) == 1
+        })
+        .await;
+    };
+    tokio::select! {
+        () = ended => {}
+        other = others => panic!("a statement of somebody else ended: {}", other.text),
+    }
 }

@@ -1,4 +1,5 @@
-//! Refusals are held back over Flight as over HTTP, however many calls share a connection.
+//! Refusals are held back over Flight as over HTTP, however many calls share a connection, and
+//! calls are counted as HTTP's requests are.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,18 +11,20 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use axum::response::IntoResponse;
+use headframe_query_front::request_log::RequestLog;
 use headframe_query_front::{QueryConfig, Server, Services};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::{Client, rows, status, ticket};
+use crate::account_store::{MemoryStore, accounts, token};
 use crate::held_refusals::Metrics;
 use crate::postgres::engine::{Seen, engines};
-use crate::server::config;
+use crate::server::{READER, config, token_file};
 
 const HELD: &str = "headframe_http_refusals_held_total";
 /// What can be planned, and does not run.
@@ -29,9 +32,13 @@ const REFUSED: &str = "planned only";
 
 /// A server that listens.
 async fn serve(config: QueryConfig) -> SocketAddr {
+    serve_with(config, Services::default()).await
+}
+
+async fn serve_with(config: QueryConfig, more: Services) -> SocketAddr {
     let services = Services {
         engines: Some(engines(&Seen::default())),
-        ..Services::default()
+        ..more
     };
     let bound = Server::bind(config, services).await.unwrap();
     let address = bound.address();
@@ -114,4 +121,140 @@ async fn all_calls_of_a_connection_are_held_back() {
     }
     let (seconds, sent) = (began.elapsed().as_secs_f64(), sent.load(Ordering::Relaxed));
     assert!(seconds >= 2.0, "{sent} statements in {seconds} s");
+}
+
+/// One call a second and three at once.
+fn strict() -> QueryConfig {
+    QueryConfig {
+        requests_per_s: 1,
+        request_burst: 3,
+        ..config()
+    }
+}
+
+/// Calls until it is refused for the number of its calls; says how many were not.
+async fn flood(client: &mut Client) -> (usize, Status) {
+    for answered in 0..10_000 {
+        match client.get_catalogs().await.map_err(status) {
+            Err(refusal) if refusal.code() == Code::ResourceExhausted => {
+                return (answered, refusal);
+            }
+            _ => {}
+        }
+    }
+    panic!("no call was one too many");
+}
+
+#[tokio::test]
+async fn a_flood_of_calls_is_refused_by_name_and_by_address() {
+    let file = token_file(READER);
+    let accounts = accounts(&MemoryStore::new()).await;
+    let viewer = token(&accounts, "viewer").await;
+    let guarded = QueryConfig {
+        token_file: Some(file.path().to_owned()),
+        ..strict()
+    };
+    let services = Services {
+        accounts: Some(accounts),
+        ..Services::default()
+    };
+    let connection = connect(serve_with(guarded, services).await).await;
+    let client = |token: Option<&str>| {
+        let mut client = FlightSqlServiceClient::new(connection.clone());
+        token
+            .into_iter()
+            .for_each(|token| client.set_token(token.to_owned()));
+        client
+    };
+    // A stranger is counted by its address, refused or not, whether it shakes hands or calls.
+    let (answered, refusal) = flood(&mut client(None)).await;
+    assert!(answered >= 3, "{answered}");
+    let metadata = |name: &str| refusal.metadata().get(name).unwrap().to_str().unwrap();
+    assert_eq!(
+        (metadata("headframe-error"), metadata("retry-after")),
+        ("rate_limit", "1")
+    );
+    let mut refused = None;
+    for _ in 0..10_000 {
+        refused = client(None).handshake("whoever", READER).await.err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    let said = refused.expect("a handshake is one too many").to_string();
+    assert!(said.contains("sends more requests"), "{said}");
+    // From the same address each name has its own.
+    for name in [READER, &viewer] {
+        let mut client = client(Some(name));
+        let info = client.get_catalogs().await.unwrap();
+        let (answered, _) = flood(&mut client).await;
+        assert!(answered >= 2, "{name}: {answered}");
+        // The rows of what was planned have slots instead.
+        for _ in 0..20 {
+            assert_eq!(rows(&mut client, &info).await.unwrap().len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_calls_of_a_trusted_program_are_not_counted() {
+    let mut client = FlightSqlServiceClient::new(connect(serve(strict()).await).await);
+    for _ in 0..50 {
+        client.get_catalogs().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn each_call_is_a_row_of_requests_with_how_it_ended() {
+    let file = token_file(READER);
+    let log = RequestLog::default();
+    let guarded = QueryConfig {
+        token_file: Some(file.path().to_owned()),
+        ..config()
+    };
+    let services = Services {
+        request_log: Some(log.clone()),
+        ..Services::default()
+    };
+    let connection = connect(serve_with(guarded, services).await).await;
+    let mut client = FlightSqlServiceClient::new(connection);
+    assert!(client.execute("rows 1".to_owned(), None).await.is_err());
+    client.set_token(READER.to_owned());
+    for sql in ["rows 3", "late error"] {
+        let info = client.execute(sql.to_owned(), None).await.unwrap();
+        let _ = rows(&mut client, &info).await;
+    }
+    assert!(client.execute("missing".to_owned(), None).await.is_err());
+    // A row is there when its answer was sent whole, which the client may see a moment before.
+    let mut rows = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(240);
+    while rows.len() < 6 && Instant::now() < deadline {
+        rows.extend(log.take());
+        tokio::task::yield_now().await;
+    }
+    let mut found: Vec<(&str, &str, u16)> = rows
+        .iter()
+        .map(|row| (&*row.principal, &*row.route, row.status))
+        .collect();
+    found.sort_unstable();
+    let expected = [
+        ("anonymous", "GetFlightInfo", 401),
+        ("reader", "DoGet", 200),
+        ("reader", "DoGet", 507),
+        ("reader", "GetFlightInfo", 200),
+        ("reader", "GetFlightInfo", 200),
+        ("reader", "GetFlightInfo", 400),
+    ];
+    assert_eq!(found, expected);
+    for row in &rows {
+        assert_eq!(
+            (&*row.wire, row.peer.as_deref()),
+            ("flight", Some("127.0.0.1"))
+        );
+        assert_eq!(
+            row.bytes > 0,
+            row.status == 200 || row.status == 507,
+            "{row:?}"
+        );
+    }
 }

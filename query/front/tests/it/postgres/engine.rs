@@ -8,7 +8,7 @@ use arrow::array::{
     NullArray, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use headframe_query_front::sql::{BatchStream, Description, ParameterKind};
 use headframe_query_front::{
@@ -84,69 +84,80 @@ fn types() -> RecordBatch {
     .unwrap()
 }
 
-#[async_trait]
 impl SqlEngine for Scripted {
-    async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError> {
-        self.0.requests.lock().unwrap().push(request.clone());
-        let working = Working::new(&self.0);
-        let sql = request.sql.as_str();
-        let (schema, batches): (SchemaRef, BatchStream) = match sql.split_once(' ') {
-            Some(("rows", count)) => {
-                let count: i64 = count.parse().unwrap();
-                let batch = move |from| Ok(numbers(from, 1_000.min(count - from)));
-                let batches = (0..count).step_by(1_000).map(batch);
-                (numbers(0, 0).schema(), Box::pin(stream::iter(batches)))
-            }
-            _ => match sql {
-                "types" => (types().schema(), Box::pin(stream::iter([Ok(types())]))),
-                "endless" => {
-                    let batches = stream::repeat_with(|| Ok(numbers(0, 1_000)));
-                    (numbers(0, 0).schema(), batches.boxed())
-                }
-                "silent" => (numbers(0, 0).schema(), stream::pending().boxed()),
-                "late error" => {
-                    let error = QueryError::new(ErrorCode::MemoryLimit, "too much", "less");
-                    let batches = [Ok(numbers(0, 10)), Err(error)];
+    fn execute<'a>(
+        &'a self,
+        request: &'a SqlRequest,
+    ) -> BoxFuture<'a, Result<Execution, QueryError>> {
+        Box::pin(async move {
+            self.0.requests.lock().unwrap().push(request.clone());
+            let working = Working::new(&self.0);
+            let sql = request.sql.as_str();
+            let (schema, batches): (SchemaRef, BatchStream) = match sql.split_once(' ') {
+                Some(("rows", count)) => {
+                    let count: i64 = count.parse().unwrap();
+                    let batch = move |from| Ok(numbers(from, 1_000.min(count - from)));
+                    let batches = (0..count).step_by(1_000).map(batch);
                     (numbers(0, 0).schema(), Box::pin(stream::iter(batches)))
                 }
-                "no planning" => {
-                    std::future::pending::<()>().await;
-                    unreachable!()
-                }
-                sql if sql.starts_with("echo") => (
-                    numbers(0, 0).schema(),
-                    Box::pin(stream::iter([Ok(numbers(7, 1))])),
-                ),
-                _ => {
-                    let error = QueryError::new(ErrorCode::SqlPlan, "no such table", "SHOW TABLES");
-                    return Err(error.with_sqlstate(SqlState::UndefinedTable));
-                }
-            },
-        };
-        Ok(Execution {
-            schema,
-            coverage: Vec::new(),
-            times: Default::default(),
-            batches: batches
-                .map(move |batch| {
-                    let _working = &working;
-                    batch
-                })
-                .boxed(),
+                _ => match sql {
+                    "types" => (types().schema(), Box::pin(stream::iter([Ok(types())]))),
+                    "endless" => {
+                        let batches = stream::repeat_with(|| Ok(numbers(0, 1_000)));
+                        (numbers(0, 0).schema(), batches.boxed())
+                    }
+                    "silent" => (numbers(0, 0).schema(), stream::pending().boxed()),
+                    "late error" => {
+                        let error = QueryError::new(ErrorCode::MemoryLimit, "too much", "less");
+                        let batches = [Ok(numbers(0, 10)), Err(error)];
+                        (numbers(0, 0).schema(), Box::pin(stream::iter(batches)))
+                    }
+                    "no planning" => {
+                        std::future::pending::<()>().await;
+                        unreachable!()
+                    }
+                    sql if sql.starts_with("echo") => (
+                        numbers(0, 0).schema(),
+                        Box::pin(stream::iter([Ok(numbers(7, 1))])),
+                    ),
+                    _ => {
+                        let error =
+                            QueryError::new(ErrorCode::SqlPlan, "no such table", "SHOW TABLES");
+                        return Err(error.with_sqlstate(SqlState::UndefinedTable));
+                    }
+                },
+            };
+            Ok(Execution {
+                schema,
+                coverage: Vec::new(),
+                times: Default::default(),
+                batches: batches
+                    .map(move |batch| {
+                        let _working = &working;
+                        batch
+                    })
+                    .boxed(),
+            })
         })
     }
 
-    async fn describe(&self, request: &SqlRequest) -> Result<Description, QueryError> {
-        if request.sql == "missing" {
-            return self.execute(request).await.map(|_| unreachable!());
-        }
-        let of_session = request.postgres.as_ref();
-        let of_session = of_session.map(|postgres| &postgres.parameters);
-        let given = of_session.or(request.parameters.as_ref()).unwrap().iter();
-        let kind = |kind: &Option<ParameterKind>| kind.clone().unwrap_or(ParameterKind::Numeric);
-        Ok(Description {
-            schema: Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])),
-            parameters: given.map(|parameter| kind(&parameter.kind)).collect(),
+    fn describe<'a>(
+        &'a self,
+        request: &'a SqlRequest,
+    ) -> BoxFuture<'a, Result<Description, QueryError>> {
+        Box::pin(async move {
+            if request.sql == "missing" {
+                return self.execute(request).await.map(|_| unreachable!());
+            }
+            let of_session = request.postgres.as_ref();
+            let of_session = of_session.map(|postgres| &postgres.parameters);
+            let given = of_session.or(request.parameters.as_ref()).unwrap().iter();
+            let kind =
+                |kind: &Option<ParameterKind>| kind.clone().unwrap_or(ParameterKind::Numeric);
+            Ok(Description {
+                schema: Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])),
+                parameters: given.map(|parameter| kind(&parameter.kind)).collect(),
+            })
         })
     }
 }

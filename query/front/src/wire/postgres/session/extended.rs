@@ -281,7 +281,10 @@ impl Session {
     /// Runs a portal, or goes on with it.
     pub(super) async fn execute(&mut self, name: &str, max_rows: i32) -> Result<(), Failure> {
         let mut portal = self.portals.remove(name).ok_or_else(|| no_cursor(name))?;
+        let statement = portal.statement.as_ref();
+        let begun = self.begin(statement.map_or("FETCH", |statement| statement.command.name()));
         let executed = self.execute_taken(&mut portal, max_rows).await;
+        self.note(begun, &executed);
         let ended = executed.is_err() || portal.running().is_none_or(Running::has_ended);
         if ended && !matches!(portal.state, PortalState::Expired) {
             // Its slot is free for others from now on.

@@ -22,36 +22,47 @@ impl Session {
             self.output.plain(b'I');
         }
         for sql in statements {
-            let command = command::parse(sql)?;
-            self.check_transaction(&command)?;
-            match command {
-                Command::Query => {
-                    let mut running = self.start(sql, Vec::new()).await?;
-                    running::describe(running.schema(), &[], &mut self.output);
-                    let rows = self
-                        .send(&mut running, u64::MAX, &RowForm::Data(&[]))
-                        .await?;
-                    self.output.command_complete(&format!("SELECT {rows}"));
-                }
-                Command::Copy { sql, form } => self.copy(&sql, &form, Vec::new()).await?,
-                Command::Fetch {
-                    cursor,
-                    count,
-                    send,
-                } => {
-                    if send {
-                        let running = self.cursor(&cursor)?.running();
-                        if let Some(schema) = running.map(|running| running.schema().clone()) {
-                            running::describe(&schema, &[], &mut self.output);
-                        }
+            let command = command::parse(sql);
+            let begun = self.begin(command.as_ref().map_or("QUERY", Command::name));
+            let answered = match command {
+                Ok(command) => self.simple_statement(sql, command).await,
+                Err(error) => Err(error.into()),
+            };
+            self.note(begun, &answered);
+            answered?;
+        }
+        Ok(())
+    }
+
+    async fn simple_statement(&mut self, sql: &str, command: Command) -> Result<(), Failure> {
+        self.check_transaction(&command)?;
+        match command {
+            Command::Query => {
+                let mut running = self.start(sql, Vec::new()).await?;
+                running::describe(running.schema(), &[], &mut self.output);
+                let rows = self
+                    .send(&mut running, u64::MAX, &RowForm::Data(&[]))
+                    .await?;
+                self.output.command_complete(&format!("SELECT {rows}"));
+            }
+            Command::Copy { sql, form } => self.copy(&sql, &form, Vec::new()).await?,
+            Command::Fetch {
+                cursor,
+                count,
+                send,
+            } => {
+                if send {
+                    let running = self.cursor(&cursor)?.running();
+                    if let Some(schema) = running.map(|running| running.schema().clone()) {
+                        running::describe(&schema, &[], &mut self.output);
                     }
-                    self.fetch(&cursor, count, send, &[]).await?;
                 }
-                command => {
-                    let answer = self.run_local(command, Vec::new()).await?;
-                    answer.describe(&mut self.output);
-                    answer.send(&mut self.output);
-                }
+                self.fetch(&cursor, count, send, &[]).await?;
+            }
+            command => {
+                let answer = self.run_local(command, Vec::new()).await?;
+                answer.describe(&mut self.output);
+                answer.send(&mut self.output);
             }
         }
         Ok(())
