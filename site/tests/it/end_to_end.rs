@@ -34,8 +34,10 @@ fn a_signal_stops_machines_proves_it_by_metering_and_starts_them_again() {
             .starts_with("curtailed to 500 kW: utility asks CURTAIL since 1")
     );
     for _ in 0..240 {
-        run.tick();
+        assert_eq!(run.tick().failed_commands, 0);
         assert!(run.plant.site_kw() <= 500.0, "{}", run.plant.site_kw());
+        // No more machines were stopped than that takes: the largest draws less than 10 kW.
+        assert!(run.plant.site_kw() > 480.0, "{}", run.plant.site_kw());
     }
     let sent = run.commands.len();
     run.ask(Level::Normal, None);

@@ -70,7 +70,10 @@ async fn killed_at_any_moment_it_goes_on_and_every_fact_is_there_once() {
                 .until("it is below its target", is_below_target)
                 .await;
         } else if round % 3 != 2 {
-            let starts = |site: &Value| site["state"] == "restoring";
+            // Or has started them already.
+            let starts = |site: &Value| {
+                ["restoring", "running"].contains(&site["state"].as_str().unwrap_or_default())
+            };
             process.until("it starts machines", starts).await;
         }
         drop(process);

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use headframe_ingest::simulator::Simulator;
 use serde_json::{Value, json};
@@ -14,9 +13,6 @@ use tokio::process::Command;
 use crate::layout::{self, NEW};
 use crate::process::free_port;
 use crate::service::{Running, TOKEN, config, scenario};
-
-/// How long the whole walk may take.
-const WALK: Duration = Duration::from_secs(900);
 
 /// The plant of the other tests, its machines on two feeders.
 fn page_config(simulator: &Simulator, folder: &Path) -> Value {
@@ -78,8 +74,7 @@ async fn a_browser_sees_the_site_overrides_it_stops_it_by_holding_and_resets_it(
             to_browser.write_all(b"done\n").await.unwrap();
         }
     };
-    let ended = tokio::time::timeout(WALK, walk).await;
-    assert!(ended.is_ok(), "the walk does not end");
+    walk.await;
     let status = browser.wait().await.unwrap();
     assert!(status.success(), "the walk failed: see above");
     running.unwrap().stop().await;

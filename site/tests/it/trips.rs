@@ -406,15 +406,19 @@ fn a_reset_hides_no_cause_of_its_own_step() {
 }
 
 #[test]
-fn a_stop_that_is_ordered_again_keeps_its_first_reason() {
+fn a_stop_that_is_ordered_again_keeps_its_first_reason_and_restarts_the_wait() {
     let mut run = small_running();
     run.orders.push(stop());
-    run.tick();
+    run.seconds(60);
     let first = run.state.trips.latches[&TripCause::EmergencyStop].clone();
+    assert!(first.clear_since_ms.is_some());
     run.orders.push(Order::EmergencyStop {
         by: "bob".to_owned(),
         reason: "to be sure".to_owned(),
     });
     run.seconds(60);
-    assert_eq!(run.state.trips.latches[&TripCause::EmergencyStop], first);
+    let again = &run.state.trips.latches[&TripCause::EmergencyStop];
+    assert_eq!((&again.detail, again.at), (&first.detail, first.at));
+    // A reset waits from the newest stop on.
+    assert!(again.clear_since_ms > first.clear_since_ms, "{again:?}");
 }
