@@ -61,8 +61,10 @@ pub struct CoordinatorConfig {
     pub facts: FactsSection,
     /// Whether there is another coordinator of the same cluster.
     pub standby: StandbySection,
-    /// How often workers say how they are; three that are missed make one offline.
+    /// How often workers say how they are.
     pub heartbeat_interval: DurationSetting,
+    /// After how long without a heartbeat a worker is offline; three intervals without it.
+    pub worker_timeout: Option<DurationSetting>,
     /// How long workers go on with a job while the pool is away.
     pub job_timeout: DurationSetting,
     /// Threads that recompute shares.
@@ -192,6 +194,7 @@ impl Default for CoordinatorConfig {
             facts: FactsSection::default(),
             standby: StandbySection::default(),
             heartbeat_interval: DurationSetting(Duration::from_secs(30)),
+            worker_timeout: None,
             job_timeout: DurationSetting(Duration::from_secs(300)),
             check_threads: 1,
             max_workers: ClusterPolicy::default().max_workers,
@@ -304,6 +307,12 @@ impl CoordinatorConfig {
             let value = self.heartbeat_interval.to_string();
             return Err(wrong("heartbeat_interval", &value, reason));
         }
+        if self.worker_timeout_ms() <= self.heartbeat_interval.as_millis() {
+            let reason = "it must be longer than heartbeat_interval, or workers that are well are \
+                          offline between two heartbeats";
+            let value = self.worker_timeout.unwrap_or(self.heartbeat_interval);
+            return Err(wrong("worker_timeout", &value.to_string(), reason));
+        }
         if self.max_workers == 0 {
             return Err(wrong("max_workers", "0", "one is the least"));
         }
@@ -312,6 +321,14 @@ impl CoordinatorConfig {
         let facts = self.facts.validate();
         facts.map_err(|(key, value, reason)| wrong(key, &value, &reason))?;
         Ok(pools)
+    }
+
+    /// After how long without a heartbeat a worker is offline, milliseconds.
+    pub fn worker_timeout_ms(&self) -> u64 {
+        match self.worker_timeout {
+            Some(timeout) => timeout.as_millis(),
+            None => self.heartbeat_interval.as_millis() * 3,
+        }
     }
 
     /// What is to be said about a key that older configurations have, and that does nothing.
@@ -416,6 +433,10 @@ mod tests {
         config.max_workers = 0;
         assert_eq!(refused(&config), Some("max_workers"));
         config.max_workers = 1;
+        config.worker_timeout = "30s".parse().ok();
+        assert_eq!(refused(&config), Some("worker_timeout"));
+        config.worker_timeout = "31s".parse().ok();
+        assert_eq!(config.worker_timeout_ms(), 31_000);
         config.pool.fallbacks = vec!["nowhere".to_owned()];
         assert_eq!(refused(&config), Some("pool.address"));
     }
@@ -429,6 +450,7 @@ mod tests {
                     \"127.0.0.1:8080\"\nstatic_dir = \"./web\"\n";
         let config: CoordinatorConfig = toml::from_str(text).unwrap();
         assert_eq!(config.heartbeat_interval.as_millis(), 31_000);
+        assert_eq!(config.worker_timeout_ms(), 93_000);
         assert_eq!(config.job_timeout.as_millis(), 360_000);
         assert!(config.validate(false).is_ok());
         let warning = config.warning().unwrap();

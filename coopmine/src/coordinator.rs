@@ -248,7 +248,7 @@ impl Coordinator {
 
     fn policy(&self) -> ClusterPolicy {
         ClusterPolicy {
-            worker_timeout_ms: self.config.heartbeat_interval.as_millis() * 3,
+            worker_timeout_ms: self.config.worker_timeout_ms(),
             outage_ms: self.config.job_timeout.as_millis(),
             max_workers: self.config.max_workers,
             ..ClusterPolicy::default()

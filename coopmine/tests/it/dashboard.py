@@ -43,7 +43,7 @@ class Process:
 
 def coordinator():
     pathlib.Path("coordinator.toml").write_text(
-        f'heartbeat_interval = "500ms"\n[cluster]\nid = "farm"\nname = "farm"\n[pool]\naddress = "{pool}"\nwallet = "{wallet}"\n'
+        f'heartbeat_interval = "500ms"\nworker_timeout = "20s"\n[cluster]\nid = "farm"\nname = "farm"\n[pool]\naddress = "{pool}"\nwallet = "{wallet}"\n'
         f'[grpc]\nlisten = "127.0.0.1:{grpc}"\n[dashboard]\nlisten = "127.0.0.1:{port}"\ntoken = "{TOKEN}"\n'
     )
     running = Process("coordinator", "coordinator", "--config", "coordinator.toml")
@@ -104,8 +104,9 @@ class Watch:
             self.complaints.append(f"another host: {url}")
 
     def note(self, text):
-        # While the coordinator is away each request fails, and the browser says so.
-        if not self.is_away:
+        # While the coordinator is away each request fails, and the browser says so; one with too much to do may send some away.
+        is_load = any(f"status of {status}" in text for status in (429, 503, 504))
+        if not self.is_away and not is_load:
             self.complaints.append(text)
 
     def check(self):
@@ -192,8 +193,8 @@ def walk_workers(page):
     expect(rig).to_contain_text("0 / 2")
     paused = ask("/api/workers/rig-1")
     assert paused["hashrate_hs"] == 0 and paused["threads_active"] == 0, paused
-    others = ask("/api/workers/rig-2")["hashrate_hs"]
-    assert ask("/api/stats")["hashrate_hs"] <= others * 2 + 1, "the cluster's hashrate did not fall"
+    # Two answers of two moments: it is looked at again where they do not agree.
+    until(lambda: ask("/api/stats")["hashrate_hs"] <= ask("/api/workers/rig-2")["hashrate_hs"] * 2 + 1, "the cluster's hashrate did not fall")
     # The focus is where it was, on what the button has become.
     assert page.evaluate("document.activeElement.ariaLabel") == "Resume rig-1"
     page.keyboard.press("Enter")

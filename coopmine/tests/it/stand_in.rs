@@ -257,6 +257,8 @@ impl Running {
         config.pool.wallet = "4wallet".to_owned();
         config.grpc.listen = "127.0.0.1:0".parse().unwrap();
         config.dashboard.listen = "127.0.0.1:0".parse().unwrap();
+        // Only tests of workers that are missed set less.
+        config.worker_timeout = "4m".parse().ok();
         // The tests of facts name a folder.
         config.facts.folder = "".into();
         change(&mut config);

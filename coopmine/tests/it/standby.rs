@@ -10,7 +10,9 @@ use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::own_pool::facts::Memory;
-use crate::own_pool::{Process, coordinator_with, get, monerod, pool_config, worker};
+use crate::own_pool::{
+    Process, assert_honest, coordinator_with, get, monerod, pool_config, worker,
+};
 use crate::stand_in::{soon, until};
 
 /// One coordinator: its process, where workers connect, where its pages are.
@@ -47,7 +49,7 @@ fn member(nats: &ManagedServer, folder: &std::path::Path, pool: &str) -> Member 
     let client = nats.client_config();
     let key = client.nkey_file.unwrap();
     let more = format!(
-        "[standby]\nenabled = true\ntakeover = \"4s\"\n[facts]\nfolder = {:?}\n[facts.nats]\nurl = \
+        "[standby]\nenabled = true\ntakeover = \"20s\"\n[facts]\nfolder = {:?}\n[facts.nats]\nurl = \
          {:?}\nnkey_file = {key:?}\n",
         folder.join("facts"),
         client.url,
@@ -110,12 +112,13 @@ async fn a_coordinator_that_was_stopped_gives_way_and_does_nothing_when_it_goes_
         (facts.outcomes().len() >= credited + 3).then_some(())
     })
     .await;
-    assert_eq!(second.token().await, Some(higher));
+    let still = until("the second is active still", async || second.token().await).await;
+    assert!(still >= higher, "{still} after {higher}");
 
     // The second says goodbye, and the first need not wait.
     second.process.signal(Signal::TERM);
     let again = until("the first is active again", async || first.token().await).await;
-    assert!(again > higher, "{again} after {higher}");
+    assert!(again > still, "{again} after {still}");
     let credited = facts.outcomes().len();
     until("shares over the first again", async || {
         first.record().await?;
@@ -131,7 +134,6 @@ async fn a_coordinator_that_was_stopped_gives_way_and_does_nothing_when_it_goes_
     stop.cancel();
     soon("the pool's end", pool).await.unwrap();
     let outcomes = facts.outcomes();
-    let is_good = |outcome: &String| outcome == "accepted";
-    assert!(outcomes.iter().all(is_good), "{outcomes:?}");
+    assert_honest(&outcomes);
     nats.shutdown().await;
 }

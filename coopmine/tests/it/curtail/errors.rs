@@ -93,6 +93,7 @@ async fn a_command_is_acknowledged_when_the_worker_has_and_fails_with_a_reason()
     let coordinator = Running::start(&pool.address(), |config| {
         config.dashboard.token = TOKEN.to_owned();
         config.heartbeat_interval = "1s".parse().unwrap();
+        config.worker_timeout = "10s".parse().ok();
     })
     .await;
     let pages = coordinator.pages.to_string();
@@ -127,7 +128,7 @@ async fn a_command_is_acknowledged_when_the_worker_has_and_fails_with_a_reason()
         puppet.answer(id, "");
     });
     assert_eq!(progress, Progress::Acknowledged, "a yes of the worker");
-    // It does not say a word any more: three heartbeats later it is gone.
+    // It does not say a word any more: ten seconds later it is gone.
     puppet.task.abort();
     until("it is offline", async || {
         let worker = coordinator.get_as(TOKEN, "/api/workers/rig-1").await;
