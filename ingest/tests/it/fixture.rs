@@ -188,7 +188,10 @@ pub async fn stop(pid: u32) {
 fn is_stopped(pid: u32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let states = threads.map(|thread| {
-        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        // A thread that has ended meanwhile does not run.
+        let Ok(stat) = std::fs::read_to_string(thread.unwrap().path().join("stat")) else {
+            return Some('T');
+        };
         // The state follows the name, which is in parentheses.
         stat.rsplit(") ").next().unwrap().chars().next()
     });

@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::durable::{Bed, signal, until};
+use crate::durable::{Bed, signal, stop, until};
 use crate::facts::Memory;
 use crate::scripted::{Scene, Stage, config, submit_line};
 use crate::server::{NONCE, RESULT};
@@ -225,14 +225,14 @@ impl Siege {
             }
             // A frozen server confirms nothing, so shares that are answered OK are in the spool.
             3 => {
-                signal(pid, "STOP");
+                stop(pid).await;
                 self.more(8).await;
                 assert!(self.spooled() > 0);
                 self.pool.again();
                 signal(pid, "CONT");
             }
             _ => {
-                signal(pid, "STOP");
+                stop(pid).await;
                 self.more(8).await;
                 assert!(self.spooled() > 0);
                 signal(pid, "KILL");

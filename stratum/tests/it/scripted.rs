@@ -241,6 +241,8 @@ pub fn config() -> StratumConfig {
         // A daemon beside many tests may answer late; tests of a silent one set their own.
         daemon_timeout_s: 60,
         daemon_grace_s: 240,
+        // No test waits for a job of its own accord, and none reads one where it expects an answer.
+        template_refresh_s: 3_600,
         max_sessions: 100,
         coinbase_key: Some(CoinbaseKey::new(COINBASE_KEY)),
         ..StratumConfig::default()
