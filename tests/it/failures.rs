@@ -9,7 +9,7 @@ use headframe_schemas::stream::shares::Shares;
 use serde_json::{Value, json};
 
 use crate::roles::until_answer;
-use crate::server::{Headframe, free_port, signal};
+use crate::server::{Headframe, free_port, signal, stop};
 
 const ALL_ROLES: &str = "pipelines,maintenance,query";
 const DAY_US: i64 = 86_400_000_000;
@@ -37,6 +37,16 @@ impl System {
     /// Starts headframe on the same port each time, and waits until it answers.
     async fn start(&self) -> Headframe {
         let running = Headframe::start(self.folder.path(), self.nats.url(), self.port, ALL_ROLES);
+        running.row("SELECT 1").await;
+        running
+    }
+
+    /// The same where a stream has stopped: no answer can be complete, so that none waits long for
+    /// what is missing.
+    async fn start_stopped(&self) -> Headframe {
+        let (folder, nats_url) = (self.folder.path(), self.nats.url());
+        let env = [("HEADFRAME__QUERY__FRESHNESS_WAIT_MS", "1000")];
+        let running = Headframe::start_with_env(folder, nats_url, self.port, ALL_ROLES, "", &env);
         running.row("SELECT 1").await;
         running
     }
@@ -261,7 +271,7 @@ async fn a_recreated_stream_stops_the_pipeline_until_it_is_adopted() {
     })
     .await;
     running.kill();
-    let running = system.start().await;
+    let running = system.start_stopped().await;
     until_answer(&running.url, "/ready", |status, text| {
         status == 503 && text.contains("headframe adopt shares")
     })
@@ -321,7 +331,7 @@ async fn a_purge_stops_shares_and_leaves_a_record_among_sensors() {
     post(&door.url, "sensors", &[reading(3)], None).await;
     door.kill();
 
-    let running = system.start().await;
+    let running = system.start_stopped().await;
     until_answer(&running.url, "/ready", |status, text| {
         status == 503 && text.contains("headframe adopt shares")
     })
@@ -379,7 +389,7 @@ async fn a_stream_that_lost_its_newest_messages_stops_the_pipeline() {
     std::fs::rename(&copy, &store).unwrap();
     system.nats = nats_server(system.folder.path()).await;
     // The numbers of the lost messages are given out again.
-    let running = system.start().await;
+    let running = system.start_stopped().await;
     post(&running.url, "shares", &shares(20, 3), Some(("meter", 21))).await;
     until_answer(&running.url, "/ready", |status, text| {
         status == 503 && text.contains("headframe adopt shares")
@@ -421,7 +431,7 @@ async fn a_frozen_nats_server_is_told_and_forgotten_when_it_goes_on() {
     })
     .await;
     let pid = system.nats.pid().unwrap();
-    signal(pid, "STOP");
+    stop(pid).await;
     let said = until_answer(&running.url, "/health", |status, _| status != 200).await;
     assert!(
         said.contains("NATS is connected but does not answer"),

@@ -23,7 +23,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{Headframe, PATIENCE, free_port, signal};
+use crate::server::{Headframe, PATIENCE, free_port, signal, stop};
 
 const WALLET: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
 const MINERS: usize = 4;
@@ -253,7 +253,7 @@ impl Siege {
             // A frozen server confirms nothing, so shares that are answered OK are in the spool.
             _ => {
                 let pid = self.nats.pid().unwrap_or_default();
-                signal(pid, "STOP");
+                stop(pid).await;
                 self.more(6).await;
                 assert!(
                     self.spooled() > 0,

@@ -38,9 +38,9 @@ impl Pool {
         std::fs::write(folder.path().join("login"), format!("{}\n", Node::login())).unwrap();
         let more = format!(
             "[payments]\nthreshold_atomic = 1000\nleast_threshold_atomic = 1000\nconfirmations = \
-             3\npoll_ms = 50\nsettle_s = 3\n\
+             3\npoll_ms = 50\nsettle_s = 15\n\
              interval_s = 1\nbatch_size = 4\n[payments.wallet]\nkind = \"bitcoin\"\nurl = \
-             \"{}\"\nlogin_file = {:?}\ntimeout_s = 1\n",
+             \"{}\"\nlogin_file = {:?}\ntimeout_s = 60\n",
             node.url,
             folder.path().join("login")
         );
@@ -180,7 +180,8 @@ impl Pool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wallet_with_sendmany_is_never_asked_twice_whatever_gets_lost() {
-    const OLD: usize = 150_000;
+    // Twice as many as are ever read.
+    const OLD: usize = 2_000;
     let mut pool = Pool::start(Age::New, OLD).await;
     // Each block makes two payments. What was sent and not answered is found in the history; what
     // is sent late is waited for; a refusal before anything was signed gives the money back, and

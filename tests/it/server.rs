@@ -22,7 +22,7 @@ pub struct Headframe {
 
 impl Headframe {
     /// Starts the roles on a lake; `port` 0 is not possible, because the test must know where to
-    /// ask.
+    /// ask. Answers are complete, and no statement is given up, on a machine with much to do.
     pub fn start(folder: &Path, nats_url: &str, port: u16, roles: &str) -> Self {
         Self::start_with(folder, nats_url, port, roles, "")
     }
@@ -65,6 +65,7 @@ impl Headframe {
         let text = format!(
             "data_dir = {folder:?}\nmanaged_nats = false\n[nats]\nurl = \
              \"{nats_url}\"\n{key}[query]\nlisten = \"127.0.0.1:{port}\"\n\
+             freshness_wait_ms = 60000\ntimeout_s = 600\n\
              [pipelines]\ncommit_ms = 100\nrollup_ms = 200\n{more}"
         );
         std::fs::write(&config, text).unwrap();
@@ -248,4 +249,25 @@ pub fn signal(pid: u32, name: &str) {
         .args([&format!("-{name}"), &pid.to_string()])
         .stderr(Stdio::null())
         .status();
+}
+
+/// Stops a process until `CONT`. `kill` returns before a thread that runs on another core has
+/// noticed.
+pub async fn stop(pid: u32) {
+    signal(pid, "STOP");
+    until("the process stands still", async || {
+        is_stopped(pid).then_some(()).ok_or(String::new())
+    })
+    .await;
+}
+
+/// Whether no thread of a process runs; one that has ended does not.
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter();
+    let runs = |thread: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+        // The state follows the name, which is in parentheses.
+        Some(!stat.rsplit_once(") ")?.1.starts_with(['T', 't', 'Z', 'X']))
+    };
+    !threads.flatten().filter_map(runs).any(|runs| runs)
 }

@@ -159,7 +159,11 @@ async fn users_and_tokens_are_made_used_and_revoked_while_the_system_runs() {
     ] {
         let path = format!("/api/v1/sql?q=SELECT+count(*)+FROM+{table}");
         for (token, status) in [&miner, &token, &auditor].into_iter().zip(statuses) {
-            assert_eq!(system.get(&path, token).await.0, status, "{table} {token}");
+            system
+                .until(&format!("{table} {token} {status}"), async |system| {
+                    system.get(&path, token).await.0 == status
+                })
+                .await;
         }
     }
     // The environment of this start says so, by another system's name of the key.

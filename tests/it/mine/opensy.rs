@@ -36,6 +36,7 @@ async fn pool(folder: &Path, nats: &ManagedServer, url: &str) -> (Headframe, u16
     let more = format!(
         "[stratum]\nlisten = \"127.0.0.1:{stratum}\"\nchain = \"opensy\"\nwallet = \
          \"{WALLET}\"\nstart_difficulty = 2\npoll_ms = 100\n\
+         late_grace_ms = 30000\n\
          randomx = {{ mode = \"light\" }}\n[stratum.vardiff]\nmin_difficulty = 1\n\
          [stratum.opensy]\nrpc_url = \"{url}\"\nkey_interval = 4\nfork_height = 1\n"
     );
