@@ -1,10 +1,13 @@
 """What the walks through pages share: a browser whose pages may not complain, pictures, and a check for accessibility."""
-import pathlib, re, time
+import json, pathlib, re, time, urllib.error, urllib.request
 
 from playwright.sync_api import expect
 
 PATIENCE_S = 240
 THEMES = {"light": (1280, 900), "dark": (1280, 900), "phone": (360, 780)}
+# What a server answers that has too much to do: it sends some away, is not ready, is too slow, or has no memory left for a
+# statement over hundreds of small files.
+BUSY = {429, 503, 504, 507}
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 STARTED = time.monotonic()
@@ -26,6 +29,19 @@ def until(fact, what):
         time.sleep(0.3)
 
 
+def read_json(address):
+    """An answer of the server; one that has too much to do is asked again."""
+    def answer():
+        try:
+            with urllib.request.urlopen(address, timeout=PATIENCE_S) as found:
+                return [json.load(found)]
+        except urllib.error.HTTPError as error:
+            assert error.code in BUSY, (address, error.code, error.read())
+            return None
+
+    return until(answer, f"{address} is not answered")[0]
+
+
 class Watch:
     """What no page may do: complain, or ask another host."""
 
@@ -45,9 +61,8 @@ class Watch:
             self.complaints.append(f"asked another host: {url}")
 
     def note(self, text):
-        # While the server is away each request fails, and the browser says so. One that has too much to do on a slow machine
-        # sends some away, is not ready, or has no memory left for a statement over hundreds of small files; the page asks again.
-        is_load = any(f"status of {status}" in text for status in {429, 503, 504, 507} | self.usual)
+        # While the server is away each request fails, and the browser says so. One that is busy is asked again by the page.
+        is_load = any(f"status of {status}" in text for status in BUSY | self.usual)
         if self.is_away or is_load:
             return
         expected = next((one for one in self.allowed if one in text), None)
@@ -89,8 +104,25 @@ def press_to(page, fact, key="Tab", most=300):
     raise AssertionError(f"no {key} leads to where {fact}")
 
 
+def sign_in(page, base, password, to):
+    """Signs ann in, who then sees the page that she wanted."""
+    page.goto(f"{base}/sign-in?to={to}")
+
+    def is_in():
+        page.fill("#name", "ann")
+        page.fill("#password", password)
+        page.click("#login button")
+        # A server that has too much to do refuses, and may be asked again.
+        page.wait_for_function("to => location.pathname === to || document.querySelector('#refusal')?.hidden === false", arg=to)
+        return page.url == base + to
+
+    until(is_in, lambda: page.locator("#refusal").inner_text())
+    expect(page.locator("#account")).to_contain_text("ann")
+
+
 def launch(playwright):
-    return playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+    """A browser of a playwright, or of the kind that it has."""
+    return getattr(playwright, "chromium", playwright).launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
 
 
 def picture(browser, base, storage, axe, shots, pages, until_came):

@@ -6,7 +6,8 @@ import json, os, pathlib, re, signal, subprocess, sys, time, urllib.request
 
 from playwright.sync_api import expect
 
-from browser import PATIENCE_S, known, note, until
+from browser import PATIENCE_S, Watch, note, read_json, until
+from pool_server import Pool, Tab, refuse_sign_in
 
 program, listen, stratum, site, axe, shots = sys.argv[1:]
 BASE = f"http://127.0.0.1:{listen}"
@@ -55,11 +56,6 @@ def said(pattern):
     return until(lambda: re.search(pattern, tail("demo.txt")), lambda: tail("demo.txt"))
 
 
-def ask(path):
-    with urllib.request.urlopen(BASE + path, timeout=60) as answer:
-        return json.load(answer)
-
-
 def started():
     """A demo of which there is something to see: itself, the word that makes the first admin, and its miner."""
     os.makedirs(shots, exist_ok=True)
@@ -70,8 +66,8 @@ def started():
         token = said(r"hf_setup_\w+")[0]
         miner = said(rf"{BASE}/miner/(\w+)")[1]
         assert f"{BASE}/\n" in pathlib.Path("demo.txt").read_text(), "the demo names no page"
-        until(lambda: ask("/api/v1/blocks?limit=3")["blocks"], "no block")
-        until(lambda: ask(f"/api/v1/miners/{miner}/payouts")["payouts"], "no payout")
+        until(lambda: read_json(BASE + "/api/v1/blocks?limit=3")["blocks"], "no block")
+        until(lambda: read_json(f"{BASE}/api/v1/miners/{miner}/payouts")["payouts"], "no payout")
         note("a block and a payout are there")
     except BaseException:
         demo.end()
@@ -79,13 +75,17 @@ def started():
     return demo, token, miner
 
 
-def become_admin(page, token, watch):
-    watch.allow(401)
-    page.goto(BASE + "/sign-in?to=/operate")
-    page.fill("#name", "nobody")
-    page.fill("#password", "not the password")
-    page.click("#login button")
-    expect(page.locator("#refusal")).to_be_visible()
+def open_tab(context, miner):
+    """A first page of a browser that looks at the demo."""
+    context.set_default_timeout(PATIENCE_S * 1000)
+    watch = Watch(context, BASE)
+    return Tab(Pool(BASE, PASSWORD, miner, stratum, axe, shots), context.new_page(), watch)
+
+
+def become_admin(tab, token):
+    """By the token that the first start prints. Nobody who has no account is let in."""
+    refuse_sign_in(tab, "nobody")
+    page = tab.page
     page.click("#first summary")
     page.fill("#token", token)
     page.fill("#new-name", "ann")
@@ -93,34 +93,3 @@ def become_admin(page, token, watch):
     page.click("#setup button")
     page.wait_for_url(BASE + "/operate")
     expect(page.locator("#account")).to_contain_text("ann")
-
-
-def open_explore(page, statement):
-    """The page with a statement in its editor. Its script is there when the tables are."""
-    page.goto(BASE + "/explore")
-    expect(page.locator("#tables details").first).to_be_attached()
-    page.fill("#sql", statement)
-
-
-def stream_cells(page, stream):
-    """The cells of a stream: name, state, rate, acknowledged, lag, newest row, version, commit."""
-    name = page.locator("td:first-child", has_text=re.compile(f"^{stream}$"))
-    return page.locator("#streams tbody tr", has=name).locator("td")
-
-
-def came(page, name):
-    """Waits until a page shows what it is for."""
-    if name == "explore":
-        expect(page.locator("#tables details").first).to_be_attached()
-        page.fill("#sql", "SELECT date_trunc('minute', event_time) AS minute, worker, outcome,\n       count(*) AS shares, sum(difficulty) AS hashes\nFROM shares GROUP BY 1, 2, 3 ORDER BY 1 DESC")
-        page.click("#run")
-        expect(page.locator("#told")).to_contain_text("row")
-    for figure in {"pool": ("f-hashrate", "f-effort", "f-paid"), "miner": ("f-hashrate", "f-balance"), "operate": ("f-sessions", "f-shares")}.get(name, ()):
-        known(page, figure)
-    if name == "operate":
-        expect(stream_cells(page, "shares").nth(3)).to_have_text(re.compile(r"^\d"))
-    if name in ("pool", "miner"):
-        expect(page.locator("#chart-area svg polyline").first).to_be_attached()
-    if name == "mine":
-        expect(page.locator("#sites tbody")).to_contain_text("12 of 12 active")
-        known(page, "f-power")

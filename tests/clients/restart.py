@@ -4,8 +4,9 @@ import re, time
 from playwright.sync_api import expect, sync_playwright
 
 import browser as walks
-from browser import PATIENCE_S, Watch, known, note
-from demo import BASE, become_admin, came, open_explore, shots, started
+from browser import PATIENCE_S, known, note
+from demo import BASE, become_admin, open_tab, shots, started
+from explore_page import open_explore
 
 
 def survive(page, demo, watch, miner):
@@ -16,14 +17,15 @@ def survive(page, demo, watch, miner):
         pages[name] = page.context.new_page()
         pages[name].goto(BASE + path)
     pages["explore"] = page.context.new_page()
-    open_explore(pages["explore"], "SELECT count(*) AS shares FROM shares")
+    open_explore(pages["explore"], BASE, "SELECT count(*) AS shares FROM shares")
     explore, operate, mine = pages["explore"], pages["operate"], pages["mine"]
     explore.click("#live")
     # What changes on each while the demo mines.
     changing = {"pool": "#f-found", "miner": "#f-accepted", "operate": "#f-shares", "explore": "#rows tbody td"}
     for name, place in changing.items():
         expect(pages[name].locator(place).first).to_have_text(re.compile(r"^[^–\s]"))
-    came(mine, "mine")
+    expect(mine.locator("#sites tbody")).to_contain_text("12 of 12 active")
+    known(mine, "f-power")
     for one in pages.values():
         one.evaluate("window.stays = 'the same page'")
     watch.is_away = True
@@ -80,14 +82,11 @@ def main():
     try:
         with sync_playwright() as playwright:
             browser = walks.launch(playwright)
-            context = browser.new_context()
-            context.set_default_timeout(PATIENCE_S * 1000)
-            watch = Watch(context, BASE)
-            page = context.new_page()
-            become_admin(page, token, watch)
-            watch.check()
-            survive(page, demo, watch, miner)
-            watch.check()
+            tab = open_tab(browser.new_context(), miner)
+            become_admin(tab, token)
+            tab.watch.check()
+            survive(tab.page, demo, tab.watch, miner)
+            tab.watch.check()
             browser.close()
     finally:
         demo.end()

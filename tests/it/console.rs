@@ -1,17 +1,17 @@
-//! The console as a visitor meets it, in a browser: the pages of the pool on a demo that mines, the
-//! same while the demo is killed and started again, and the pages of the mine on a server that gets
-//! a day of measurements.
+//! The console as a visitor meets it, in a browser: each page of the pool on a server with an hour
+//! of shares, each page of the mine on a server that gets a day of measurements, and a demo that
+//! mines, while it runs and when it is killed and started again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use headframe_ingest::{ManagedServer, Nats};
 use serde_json::json;
 
 use crate::clients::python;
-use crate::registry::{nats, start};
-use crate::server::{Headframe, free_port, http};
-use crate::violations::now_us;
+use crate::server::{Headframe, free_port, http, until};
+
+mod mine_pages;
+mod pool_pages;
 
 /// A script of `tests/clients`, and axe-core for it.
 fn script(name: &str) -> (Command, PathBuf) {
@@ -43,6 +43,36 @@ fn assert_walks(mut command: Command) {
     );
 }
 
+/// The same beside the tasks of the test.
+async fn assert_walks_beside(command: Command) {
+    tokio::task::spawn_blocking(|| assert_walks(command))
+        .await
+        .unwrap();
+}
+
+/// Makes the admin ann on a server of this folder, and waits until she may log in; her password.
+async fn add_admin(folder: &Path, running: &Headframe) -> String {
+    let (_, port) = running.url.rsplit_once(':').unwrap();
+    let added = Command::new(env!("CARGO_BIN_EXE_headframe"))
+        .args(["users", "--config"])
+        .arg(folder.join(format!("headframe-{port}.toml")))
+        .args(["add", "ann", "--role", "admin"])
+        .output()
+        .unwrap();
+    assert!(added.status.success(), "{added:?}");
+    let password = String::from_utf8(added.stdout).unwrap();
+    let login = json!({"name": "ann", "password": password.trim()});
+    until("ann may log in", async || {
+        let request = http().post(format!("{}/api/v1/login", running.url));
+        let answer = request.json(&login).send().await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        status.is_success().then_some(()).ok_or(status.to_string())
+    })
+    .await;
+    password.trim().to_owned()
+}
+
 /// Has a script look at a demo that it starts.
 fn walk_demo(name: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -61,69 +91,11 @@ fn walk_demo(name: &str) {
 }
 
 #[test]
-fn a_browser_walks_the_pages_of_a_demo_that_mines() {
+fn a_browser_walks_a_demo_that_mines() {
     walk_demo("console.py");
 }
 
 #[test]
 fn pages_that_are_open_go_on_after_the_demo_was_killed() {
     walk_demo("restart.py");
-}
-
-/// An hour of the work of the mine's pool. While there is no user, any program of the machine may
-/// send it.
-async fn send_shares(running: &Headframe) {
-    let now_s = now_us() / 1_000_000;
-    let share = |(number, at): (usize, i64)| {
-        json!({"event_time": at * 1_000_000, "pool": "fjord-pool", "miner": "fjord",
-            "worker": "rig-00", "outcome": "accepted", "difficulty": 1_000_000_000_000_000_i64,
-            "network_difficulty": "9".repeat(20), "height": at, "producer": "walk",
-            "producer_seq": number})
-        .to_string()
-    };
-    let times = (now_s - 3_600..now_s).step_by(30);
-    let shares: Vec<String> = times.enumerate().map(share).collect();
-    let request = http()
-        .post(format!("{}/api/v1/ingest/shares", running.url))
-        .header("Content-Type", "application/x-ndjson");
-    let answer = request.body(shares.join("\n")).send().await.unwrap();
-    assert!(
-        answer.status().is_success(),
-        "{}",
-        answer.text().await.unwrap()
-    );
-}
-
-/// What a program sends to JetStream itself and nobody can read.
-async fn send_no_row(nats: &ManagedServer) {
-    let connection = Nats::connect(&nats.client_config()).await.unwrap();
-    let sent = connection.js.publish("signals.north", "no row".into());
-    sent.await.unwrap().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_browser_walks_the_pages_of_a_mine() {
-    let folder = tempfile::tempdir().unwrap();
-    let nats = nats(folder.path()).await;
-    let running = start(folder.path(), &nats).await;
-    send_shares(&running).await;
-    send_no_row(&nats).await;
-    let (_, port) = running.url.rsplit_once(':').unwrap();
-    let added = Command::new(env!("CARGO_BIN_EXE_headframe"))
-        .args(["users", "--config"])
-        .arg(folder.path().join(format!("headframe-{port}.toml")))
-        .args(["add", "ann", "--role", "admin"])
-        .output()
-        .unwrap();
-    assert!(added.status.success(), "{added:?}");
-    let password = String::from_utf8(added.stdout).unwrap();
-    let (mut command, axe) = script("mine_pages.py");
-    command
-        .args([running.url.as_str(), password.trim()])
-        .args([axe, pictures()])
-        .current_dir(folder.path());
-    tokio::task::spawn_blocking(|| assert_walks(command))
-        .await
-        .unwrap();
-    running.kill();
 }
