@@ -46,7 +46,11 @@ impl Server {
         let wire = free_port();
         let more = format!("[postgres]\nlisten = \"127.0.0.1:{wire}\"\n");
         let roles = "pipelines,query";
-        let running = Headframe::start_with(folder.path(), nats.url(), free_port(), roles, &more);
+        // A driver may send its cancel before the statement has begun, where it is lost as at
+        // PostgreSQL; then the statement's time ends it.
+        let env = [("HEADFRAME__QUERY__TIMEOUT_S", "30")];
+        let running =
+            Headframe::start_with_env(folder.path(), nats.url(), free_port(), roles, &more, &env);
         running.row("SELECT 1").await;
         let request = http()
             .post(format!("{}/api/v1/ingest/shares", running.url))

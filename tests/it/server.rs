@@ -65,7 +65,7 @@ impl Headframe {
         let text = format!(
             "data_dir = {folder:?}\nmanaged_nats = false\n[nats]\nurl = \
              \"{nats_url}\"\n{key}[query]\nlisten = \"127.0.0.1:{port}\"\n\
-             freshness_wait_ms = 60000\ntimeout_s = 600\n\
+             freshness_wait_ms = 60000\ntimeout_s = 120\n\
              [pipelines]\ncommit_ms = 100\nrollup_ms = 200\n{more}"
         );
         std::fs::write(&config, text).unwrap();

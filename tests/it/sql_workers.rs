@@ -189,7 +189,10 @@ fn gone(pid: u32) -> bool {
 async fn a_worker_that_does_not_answer_is_replaced_and_pages_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let nats = nats_server(folder.path()).await;
-    let server = Headframe::start(folder.path(), nats.url(), free_port(), "pipelines,query");
+    // A statement of its usual length that meets a stuck worker ends soon.
+    let env = [("HEADFRAME__QUERY__TIMEOUT_S", "30")];
+    let (port, roles) = (free_port(), "pipelines,query");
+    let server = Headframe::start_with_env(folder.path(), nats.url(), port, roles, "", &env);
     server.row("SELECT 1 AS n").await;
     all_up(&server.url).await;
     let stuck = server.sql_workers();

@@ -30,6 +30,8 @@ const BLOCKS: i64 = 4;
 const HEIGHT: i64 = 3_000;
 /// Every so many seconds a block is found while a page is looked at.
 const BLOCK_EVERY_S: i64 = 5;
+/// What the wallet holds, and from which balance on a miner is paid: nobody ever has so much.
+const BALANCE_ATOMIC: u64 = 90_000_000_000_000;
 
 /// The miner whose page is looked at.
 fn miner() -> String {
@@ -68,7 +70,7 @@ async fn serve_wallet(tasks: &mut JoinSet<()>) -> String {
         let result = match call["method"].as_str() {
             Some("get_address") => json!({"address": WALLET}),
             Some("get_balance") => {
-                json!({"balance": 90_000_000_000_000_i64, "unlocked_balance": 80_000_000_000_000_i64})
+                json!({"balance": BALANCE_ATOMIC, "unlocked_balance": BALANCE_ATOMIC})
             }
             Some("validate_address") => json!({"valid": true}),
             _ => json!({}),
@@ -171,11 +173,10 @@ impl PoolServer {
         let nats = nats(folder.path()).await;
         let mut tasks = JoinSet::new();
         let (stratum, wallet) = (free_port(), serve_wallet(&mut tasks).await);
-        // Nobody ever has so much that the wallet is told to pay.
         let more = format!(
             "[stratum]\nlisten = \"127.0.0.1:{stratum}\"\nwallet = \"{WALLET}\"\ndaemon_url = \
              \"http://127.0.0.1:{}\"\nrandomx = {{ mode = \"light\" }}\n[payments]\n\
-             threshold_atomic = 90000000000000\npoll_ms = 500\n[payments.wallet]\nkind = \
+             threshold_atomic = {BALANCE_ATOMIC}\npoll_ms = 500\n[payments.wallet]\nkind = \
              \"monero\"\nurl = \"{wallet}\"\naddress = \"{WALLET}\"\n",
             free_port()
         );
