@@ -64,6 +64,7 @@ test: ## format check, lints as errors, every test; what .ci/run calls. Names te
 	cargo fmt --all --check
 	echo "==> build and lint"
 	began=$$SECONDS
+	commit=$$(git rev-parse HEAD 2>/dev/null || true)
 	$(LINTED) cargo build --workspace --all-targets
 	built=$$((SECONDS - began))
 	echo "==> tests (built and linted in $$built s)"
@@ -75,8 +76,8 @@ test: ## format check, lints as errors, every test; what .ci/run calls. Names te
 	    $(LINTED) cargo test --workspace --no-fail-fast 2>&1 | tee target/test-output.txt || status=$$?
 	    awk '/^test result:/ { passed += $$4; failed += $$6 } END { printf "%d passed, %d failed\n", passed, failed }' target/test-output.txt
 	fi
-	if [ $$status = 0 ] && [ -z "$$(git status --porcelain 2>&1)" ]; then
-	    git rev-parse HEAD >target/gate-passed
+	if [ $$status = 0 ] && [ -z "$$(git status --porcelain 2>&1)" ] && [ "$$commit" = "$$(git rev-parse HEAD)" ]; then
+	    echo $$commit >target/gate-passed
 	fi
 	exit $$status
 

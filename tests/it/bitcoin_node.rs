@@ -12,6 +12,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::server::until;
+use crate::violations::now_us;
+
 /// How nodes of an age speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Age {
@@ -158,6 +161,11 @@ impl Node {
 }
 
 impl Inside {
+    /// How often anybody has read its history.
+    fn looks(&self) -> u64 {
+        self.calls.get("listtransactions").copied().unwrap_or(0)
+    }
+
     fn call(&mut self, method: &str, params: &Value) -> Result<Value, Refusal> {
         if self.warming > 0 {
             self.warming -= 1;
@@ -232,10 +240,7 @@ impl Inside {
         self.money -= total;
         let id = format!("{:064x}", 0xfeed_0000 + self.sent.len());
         let comment = params[3].as_str().unwrap_or_default().to_owned();
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs() as i64;
+        let now = now_us() / 1_000_000;
         self.sent.push(Transaction {
             id: id.clone(),
             comment,
@@ -378,18 +383,12 @@ async fn talk(stream: &mut BufReader<TcpStream>, inside: &Mutex<Inside>) -> Opti
         Some(Fault::Late) => {
             // The caller loses its connection, and looks for the payment before it is made.
             stream.get_mut().shutdown().await.ok()?;
-            let looks = || {
-                inside
-                    .lock()
-                    .unwrap()
-                    .calls
-                    .get("listtransactions")
-                    .copied()
-            };
+            let looks = || inside.lock().unwrap().looks();
             let before = looks();
-            while looks() == before {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
+            until("the caller looks for the payment", async || {
+                (looks() != before).then_some(()).ok_or(String::new())
+            })
+            .await;
             call().unwrap();
             return None;
         }

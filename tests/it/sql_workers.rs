@@ -51,8 +51,8 @@ async fn all_up(url: &str) {
     }
 }
 
-/// How often a worker was replaced, for whatever reason: on a busy machine one may be killed that did
-/// not answer yet.
+/// How often a worker was replaced, for whatever reason: on a busy machine one may be killed that
+/// did not answer yet.
 fn restarts(page: &str) -> u64 {
     let lines = page
         .lines()

@@ -132,8 +132,8 @@ pub fn coordinator_with(
 ) -> (Process, String, String) {
     let config = folder.join("coordinator.toml");
     let text = format!(
-        "heartbeat_interval = \"500ms\"\nworker_timeout = \"{WORKER_TIMEOUT}\"\n[grpc]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \
-         \"127.0.0.1:0\"\n{more}"
+        "heartbeat_interval = \"500ms\"\nworker_timeout = \"{WORKER_TIMEOUT}\"\n[grpc]\n\
+         listen = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"127.0.0.1:0\"\n{more}"
     );
     std::fs::write(&config, text).unwrap();
     let mut child = coopmine(&["coordinator", "--pool", pool, "--config"])

@@ -49,8 +49,8 @@ fn member(nats: &ManagedServer, folder: &std::path::Path, pool: &str) -> Member 
     let client = nats.client_config();
     let key = client.nkey_file.unwrap();
     let more = format!(
-        "[standby]\nenabled = true\ntakeover = \"20s\"\n[facts]\nfolder = {:?}\n[facts.nats]\nurl = \
-         {:?}\nnkey_file = {key:?}\n",
+        "[standby]\nenabled = true\ntakeover = \"20s\"\n[facts]\nfolder = {:?}\n\
+         [facts.nats]\nurl = {:?}\nnkey_file = {key:?}\n",
         folder.join("facts"),
         client.url,
     );

@@ -55,17 +55,21 @@ fn actuator(simulator: &Simulator, kind: &str, device: &str, more: Value) -> Act
 }
 
 /// Seconds that a device may take where none has a fault: more than any does on a busy machine.
-const PATIENT_S: f64 = 60.0;
+const HEALTHY_TIMEOUT_S: f64 = 60.0;
 /// Seconds where some have: they are waited for.
-const SHORT_S: f64 = 3.0;
+const FAULTY_TIMEOUT_S: f64 = 3.0;
 /// Seconds for one that is slow, and yet within its time.
-const SLUGGISH_S: f64 = 30.0;
+const SLUGGISH_TIMEOUT_S: f64 = 30.0;
 
 fn plant(simulator: &Simulator, timeout_s: f64) -> Vec<ActuatorConfig> {
     let mut entries = controls(simulator);
     for entry in &mut entries {
-        let is_sluggish = entry.name == "wm-2" && timeout_s < SLUGGISH_S;
-        entry.timeout_s = Some(if is_sluggish { SLUGGISH_S } else { timeout_s });
+        let is_sluggish = entry.name == "wm-2" && timeout_s < SLUGGISH_TIMEOUT_S;
+        entry.timeout_s = Some(if is_sluggish {
+            SLUGGISH_TIMEOUT_S
+        } else {
+            timeout_s
+        });
     }
     entries
 }
@@ -97,7 +101,7 @@ fn controls(simulator: &Simulator) -> Vec<ActuatorConfig> {
 }
 
 async fn start() -> (Simulator, Dispatcher) {
-    start_with(PATIENT_S).await
+    start_with(HEALTHY_TIMEOUT_S).await
 }
 
 async fn start_with(timeout_s: f64) -> (Simulator, Dispatcher) {
@@ -271,7 +275,7 @@ async fn a_fan_returns_to_on_when_nobody_refreshes_its_timer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_that_lie_refuse_or_are_dead_are_failures_with_a_reason() {
-    let (simulator, dispatcher) = start_with(SHORT_S).await;
+    let (simulator, dispatcher) = start_with(FAULTY_TIMEOUT_S).await;
     for (device, fault) in [
         ("shelly2", FaultKind::Ignoring),
         ("shelly1", FaultKind::Dead),
@@ -326,7 +330,7 @@ async fn devices_that_lie_refuse_or_are_dead_are_failures_with_a_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_command_ends_an_older_one_that_is_still_tried() {
-    let (simulator, dispatcher) = start_with(SHORT_S).await;
+    let (simulator, dispatcher) = start_with(FAULTY_TIMEOUT_S).await;
     simulator.set_fault("shelly1", Some(FaultKind::Dead));
     let (reports, mut received) = mpsc::channel(100);
     let mut tasks = JoinSet::new();
